@@ -1,0 +1,299 @@
+"""The whole vocabulary: frozen values, comparable by content, with no I/O, clock or database id.
+
+Words as in the study (Zhou et al. 2025, arXiv 2502.12659) and the benchmarks' own papers. A reply has two
+*parts*, `thinking` and `answer`, which are never glued together: what a model withholds is recorded as withheld.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self, get_args
+
+Role = Literal["system", "user", "assistant"]
+Part = Literal["answer", "thinking"]
+Kind = Literal["full", "summary", "encrypted", "hidden", "none"]
+Finish = Literal["stop", "length", "blocked"]
+Status = Literal["ok", "no_answer", "truncated", "provider_blocked", "unsure", "judge_error", "failed"]
+
+PARTS: tuple[Part, ...] = get_args(Part)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STATUSES: tuple[Status, ...] = get_args(Status)
+UNJUDGED: tuple[Status, ...] = STATUSES[1:]  # counted beside a rate, never inside
+
+Row = Mapping[str, Any]
+
+
+# --- what is sent, and what comes back -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a completion is drawn. `None` leaves a setting to the server; `extra` is sent in the body as it is."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that determines a completion, but for who is asked.
+
+    `prefix` is assistant text that the model is to continue (thinking opened by prefill); the reply holds only what
+    comes after it. `schema` is a JSON schema, as JSON text, for servers that can hold a reply to one. `repeat`
+    tells apart equal requests that shall be drawn anew.
+    """
+
+    turns: tuple[Turn, ...]
+    sampling: Sampling = Sampling()
+    prefix: str = ""
+    stop: tuple[str, ...] = ()
+    schema: str | None = None
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """What a model wrote before its answer, and in which state it reached us.
+
+    kind     full: the model's own words; summary: the vendor's retelling; encrypted: an opaque blob; hidden: tokens
+             were spent but nothing came; none: it did not think. Only `full` is judged unless asked otherwise.
+    tokens   thinking tokens as the server counts them, if it does
+    carrier  how it was carried: a field's name, `tags`, `channels`, `prefill`; empty when there was none
+    closed   False when an opened thinking block never ended
+    """
+
+    kind: Kind = "none"
+    text: str = ""
+    tokens: int | None = None
+    carrier: str = ""
+    closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counts them; `None` when it does not say. `output` includes thinking tokens."""
+
+    input: int | None = None
+    output: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One completion. `finish` is `length` when cut off by a token limit, `blocked` by a provider's filter.
+
+    `note` holds what the server said about the block, or the name of the model that really answered.
+    """
+
+    answer: str
+    thinking: Thinking = Thinking()
+    finish: Finish = "stop"
+    usage: Usage = Usage()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is asked: never a URL, port or key, so that a model that moves is still the same model."""
+
+    name: str
+    model: str
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A completion as the store knows it; `fresh` when it was paid for just now."""
+
+    key: str
+    reply: Reply
+    fresh: bool = False
+
+
+class Model(Protocol):
+    """Anything that completes a conversation. Raises `TryAgain` when a retry can help, `FixIt` when it cannot."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    async def complete(self, request: Request) -> Reply: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class Ask(Protocol):
+    """One remembered call to a model that the caller has chosen beforehand."""
+
+    def __call__(self, request: Request) -> Awaitable[Remembered]: ...
+
+
+# --- what is asked of a judge, and what it says ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """A question about one part of a reply, with the labels that may answer it (label to meaning).
+
+    markers        exact texts whose presence in the part decides a `marker` rubric without any model
+    shows_request  False where the benchmark's protocol hides the request from the judge
+    """
+
+    name: str
+    question: str
+    labels: Mapping[str, str]
+    markers: tuple[str, ...] = ()
+    shows_request: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """What a judge gets: the rubric, the request, and the text of one part. The text is hostile."""
+
+    rubric: Rubric
+    turns: tuple[Turn, ...]
+    part: Part
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's label (`status` ok) or why there is none (`unsure`, `judge_error`); `call` is the judge's own call."""
+
+    label: str | None
+    status: Status = "ok"
+    reason: str = ""
+    call: str | None = None
+
+
+class Judge(Protocol):
+    """A rubric and a part of a reply in, a verdict out."""
+
+    @property
+    def name(self) -> str:
+        """The name that outcomes and reports carry: kind, model and version."""
+
+    def refuses(self, rubric: Rubric) -> str | None:
+        """Why this judge cannot answer the rubric; None if it can. Asked when the plan is read."""
+
+    async def judge(self, exhibit: Exhibit, ask: Ask) -> Verdict:
+        """Judge one part. `ask` reaches the judge's own model, if it has one."""
+
+
+# --- what a benchmark is ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One item: the turns to send, its tags (axis to group), the rubric, and the parts that are judged.
+
+    A `reply` that is given already (existing traces) is judged as it is; no model is asked.
+    """
+
+    id: str
+    turns: tuple[Turn, ...]
+    rubric: Rubric
+    tags: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[Part, ...] = PARTS
+    reply: Reply | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A pinned file: where it is, what it must hash to, and on which terms it may be used. Size in bytes."""
+
+    file: str
+    url: str
+    sha256: str
+    size: int
+    licence: str
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A rate, named as the field names it: the share of judged parts with a label in `hits`, `among` some cases."""
+
+    name: str
+    hits: tuple[str, ...]
+    about: str
+    among: Mapping[str, str] = field(default_factory=dict)
+    rubric: str | None = None
+    better: Literal["high", "low"] = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark as a value: pinned data, how a row becomes a case, what is judged, and what is measured.
+
+    revision  raised whenever a change here can move a number
+    axes      tags that split every rate; the first also stratifies a sample
+    subsets   name to the tags a case must have, chosen as `benchmark:subset`
+    paper     the tags of the cases that the study used, chosen by `count = "paper"`
+    packaged  a data file inside the package, for benchmarks that need no download
+    """
+
+    name: str
+    title: str
+    revision: int
+    case: Callable[[int, Row], Case]
+    rubrics: tuple[Rubric, ...]
+    measures: tuple[Measure, ...]
+    axes: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    packaged: str | None = None
+    subsets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    paper: Mapping[str, str] | None = None
+    rows: Callable[[], Iterable[Row]] | None = None
+
+
+# --- what is measured ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One row: what came of one part of one reply under one judge.
+
+    `label` (or `score`) is there only with status `ok`. `setup` names everything that decided this row besides the
+    case: target and its sampling, benchmark revision, judge. `call` and `judge_call` are keys of the calls table.
+    """
+
+    setup: str
+    target: str
+    benchmark: str
+    judge: str
+    case: str
+    part: Part
+    rubric: str
+    status: Status
+    label: str | None = None
+    score: float | None = None
+    reason: str = ""
+    attack: str = "none"
+    repeat: int = 0
+    thinking: Kind = "none"
+    finish: Finish = "stop"
+    axes: Mapping[str, str] = field(default_factory=dict)
+    call: str | None = None
+    judge_call: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A share with its 95% interval; `value`, `low`, `high` are None when nothing was judged."""
+
+    hits: int
+    judged: int
+    value: float | None
+    low: float | None
+    high: float | None
