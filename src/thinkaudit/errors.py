@@ -47,3 +47,7 @@ class TryAgain(ThinkauditError):
 
 class OverBudget(ThinkauditError):
     """The budget is spent; nothing is lost, and a higher budget resumes the run."""
+
+
+class Interrupted(ThinkauditError):
+    """Someone pressed Ctrl-C; calls in flight were kept, and running again goes on; exit code 130."""

@@ -1,0 +1,124 @@
+"""Rates, intervals and paired tests as pure functions of counts.
+
+Wilson          Wilson 1927; the 95% score interval, never outside 0..1 and sound at 0 and n
+cluster by case repeats of one case are not independent: the interval uses n / design effect (Kish 1965), with the
+                design effect from the between-case variance (Rao and Scott 1992), never below 1
+paired          Newcombe 1998, method 10: the interval of a difference of paired proportions; exact McNemar 1947
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from .types import Rate
+
+CONFIDENCE = 0.95
+
+
+def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The Wilson score interval of `hits` out of `n` as fractions; `n` may be an effective, fractional size.
+
+    Raises ValueError when n <= 0 or hits lie outside 0..n: nothing measured has no interval.
+    """
+    if n <= 0 or not 0 <= hits <= n:
+        raise ValueError(f"no interval for {hits} hits of {n}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, z2 = hits / n, z * z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    # at the ends rounding would leave 1e-17 where the formula gives exactly 0 or 1
+    return (0.0 if hits == 0 else max(0.0, middle - half), 1.0 if hits == n else min(1.0, middle + half))
+
+
+def rate(hits: int, judged: int, *, effective: float | None = None) -> Rate:
+    """The rate of `hits` among `judged`, its interval widened when fewer than `judged` are independent.
+
+    With nothing judged there is no value and no interval.
+    """
+    if judged == 0:
+        return Rate(0, 0, None, None, None)
+    n = judged if effective is None else effective
+    value = hits / judged
+    low, high = wilson(value * n if hits < judged else n, n)
+    return Rate(hits, judged, value, low, high)
+
+
+def effective_size(clusters: Iterable[tuple[int, int]]) -> float:
+    """How many independent observations `(hits, n)` per case are worth; at most their total, at least one per case.
+
+    The ratio estimator's variance over cases, against the binomial one. When every case agrees with itself the
+    result is the number of cases; with one observation a case it is the total. When all observations agree, the
+    variance says nothing and each case counts once.
+    """
+    pairs = [(h, n) for h, n in clusters if n]
+    total, cases = sum(n for _, n in pairs), len(pairs)
+    hits = sum(h for h, _ in pairs)
+    if cases in (0, total):
+        return float(total)
+    if hits in (0, total) or cases == 1:
+        return float(cases)
+    share = hits / total
+    between = cases / (cases - 1) * sum((h - share * n) ** 2 for h, n in pairs) / total**2
+    effect = between / (share * (1 - share) / total)
+    return max(float(cases), min(float(total), total / max(effect, 1.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two yes/no readings of the same n cases: shares, their difference with its 95% interval, exact McNemar p."""
+
+    n: int
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    only_first: int
+    only_second: int
+
+
+def paired(both: int, only_first: int, only_second: int, neither: int) -> Paired:
+    """Compare two paired proportions from the four counts; `difference` is first minus second."""
+    n = both + only_first + only_second + neither
+    if n == 0:
+        return Paired(0, None, None, None, None, None, None, 0, 0)
+    first, second = (both + only_first) / n, (both + only_second) / n
+    low, high = _newcombe(both, only_first, only_second, neither)
+    return Paired(
+        n, first, second, first - second, low, high, mcnemar(only_first, only_second), only_first, only_second
+    )
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided McNemar p: a fair coin on the discordant pairs; 1.0 when there are none."""
+    if only_first + only_second == 0:
+        return 1.0
+    from scipy.stats import binomtest  # half a second that only reports should pay
+
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def _newcombe(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
+    n = both + only_first + only_second + neither
+    first, second = (both + only_first) / n, (both + only_second) / n
+    low1, high1 = wilson(both + only_first, n)
+    low2, high2 = wilson(both + only_second, n)
+    phi = _phi(both, only_first, only_second, neither)
+    down = math.sqrt(
+        max(0.0, (first - low1) ** 2 - 2 * phi * (first - low1) * (high2 - second) + (high2 - second) ** 2)
+    )
+    up = math.sqrt(max(0.0, (second - low2) ** 2 - 2 * phi * (second - low2) * (high1 - first) + (high1 - first) ** 2))
+    difference = first - second
+    return max(-1.0, difference - down), min(1.0, difference + up)
+
+
+def _phi(both: int, only_first: int, only_second: int, neither: int) -> float:
+    """The correlation that method 10 uses, its numerator shrunk by n/2 when positive (Newcombe's correction)."""
+    margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    if margins == 0:
+        return 0.0
+    n = both + only_first + only_second + neither
+    cross = float(both * neither - only_first * only_second)
+    return (max(0.0, cross - n / 2) if cross > 0 else cross) / math.sqrt(margins)
