@@ -4,7 +4,10 @@ ThinkauditError
   FixIt            the request is wrong; never retried; exit code 2; the text says where and how to mend it
     TargetStopped  one model cannot go on (bad key, no such model); the others do
   TryAgain         rate limit, timeout, 5xx, broken reply; retried by the engine alone, then recorded as failed
+  CallFailed       this one call cannot succeed, the model is fine; recorded as failed
   OverBudget       the next call would pass the budget; exit code 3
+  Interrupted      someone pressed Ctrl-C; exit code 130
+  DryRun           nothing may be asked: only what remains is counted
 
 No message ever holds a key, a prompt or a model's words.
 """
@@ -45,9 +48,17 @@ class TryAgain(ThinkauditError):
         return f"{self.trouble}: {self.detail}"
 
 
+class CallFailed(ThinkauditError):
+    """One call that cannot succeed (too long, rejected as it is) by a model that is fine; not retried."""
+
+
 class OverBudget(ThinkauditError):
     """The budget is spent; nothing is lost, and a higher budget resumes the run."""
 
 
 class Interrupted(ThinkauditError):
     """Someone pressed Ctrl-C; calls in flight were kept, and running again goes on; exit code 130."""
+
+
+class DryRun(ThinkauditError):
+    """Raised in place of a call when a run only counts what remains to be asked."""

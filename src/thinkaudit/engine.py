@@ -1,0 +1,351 @@
+"""`ask`: look a call up, and only on a miss go to the model; commit the completion before anyone uses it.
+
+A lane is one model with its limits: how many calls at once, requests and tokens a minute, a price. Whoever is told to
+slow down (429, Retry-After) slows the whole lane, which then feels its way back up. Retries happen here and nowhere
+else; what still fails is raised, and the caller records it as failed.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+import stamina
+
+from .errors import CallFailed, FixIt, OverBudget, TargetStopped, ThinkauditError, TryAgain
+from .store import Call, Store, call_key
+from .types import Identity, Model, Remembered, Reply, Request
+
+PATIENCE_S = 900.0  # how long one call keeps trying while the server only asks it to wait
+TRIES = 5  # how often a call may time out, be refused a connection or meet a 5xx
+LONGEST_WAIT_S = 600.0  # a server that asks for more than this has stopped us for the day
+HOPELESS = 20  # failures in a row, without any success between, after which a model is given up
+CHARS_PER_TOKEN = 4  # a rough English average, used only to pace and to forecast
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens."""
+
+    input: float
+    output: float
+
+    def of(self, input_tokens: float, output_tokens: float) -> float:
+        """USD for so many tokens."""
+        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one model is allowed: calls at once, and requests and tokens a minute (None: no limit)."""
+
+    concurrency: int = 16
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Live counts of one lane, for the progress display only; reports recompute everything from stored rows."""
+
+    fresh: int = 0
+    remembered: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    waiting_until: float = 0.0
+    troubles: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+class Pace:
+    """Spreads an amount a minute evenly. `settle` books what a call really took when the estimate was off."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._seconds_each = 60 / per_minute if per_minute else 0.0
+        self._free_at = 0.0
+
+    async def take(self, amount: float) -> None:
+        """Wait for our turn and book `amount`."""
+        if not self._seconds_each:
+            return
+        now = time.monotonic()
+        start = max(now, self._free_at)
+        self._free_at = start + amount * self._seconds_each
+        if start > now:
+            await asyncio.sleep(start - now)
+
+    def settle(self, difference: float) -> None:
+        """Book what came on top of (or is given back from) an earlier `take`."""
+        self._free_at += difference * self._seconds_each
+
+
+class Gate:
+    """How many calls may be under way at once: halved when told to slow down, one more after each round of success."""
+
+    def __init__(self, ceiling: int) -> None:
+        self._ceiling = self._allowed = float(ceiling)
+        self._inside = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._slowed_at = 0.0
+        self.closed_until = 0.0
+
+    @asynccontextmanager
+    async def enter(self) -> AsyncIterator[None]:
+        """Hold one place, once the gate is open and has one."""
+        if self._queue or self._inside >= int(self._allowed):
+            place = asyncio.get_running_loop().create_future()
+            self._queue.append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled():
+                    self._leave()
+                raise
+        else:
+            self._inside += 1
+        try:
+            while (wait := self.closed_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be pushed back while we sleep
+                await asyncio.sleep(wait)
+            yield
+        finally:
+            self._leave()
+
+    def slow_down(self, seconds: float) -> None:
+        """Close for some seconds and halve the places, once for all calls that were sent before the last halving."""
+        now = time.monotonic()
+        self.closed_until = max(self.closed_until, now + seconds)
+        if now >= self._slowed_at:
+            self._allowed = max(1.0, self._allowed / 2)
+            self._slowed_at = self.closed_until + 1.0
+
+    def speed_up(self) -> None:
+        """A call went well: after as many of them as there are places, there is one place more."""
+        if self._allowed < self._ceiling:
+            self._allowed = min(self._ceiling, self._allowed + 1 / self._allowed)
+            self._admit()
+
+    def _leave(self) -> None:
+        self._inside -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._queue and self._inside < int(self._allowed):
+            place = self._queue.popleft()
+            if not place.done():
+                self._inside += 1
+                place.set_result(None)
+
+
+class Lane:
+    """One model with its limits, its price and its live counts."""
+
+    def __init__(self, model: Model, limits: Limits, price: Price | None = None) -> None:
+        self.model, self.limits, self.price = model, limits, price
+        self.tally = Tally()
+        self.gate = Gate(limits.concurrency)
+        self.requests = Pace(limits.requests_per_minute)
+        self.tokens = Pace(limits.tokens_per_minute)
+        self.stopped: TargetStopped | None = None
+        self.failures_in_a_row = 0
+        self.first_call = asyncio.Lock()
+
+    @property
+    def identity(self) -> Identity:
+        """Who is asked here."""
+        return self.model.identity
+
+    def forecast(self, request: Request) -> float:
+        """Tokens that a call will take: its prompt, and as many as calls took here before (or may take at most)."""
+        if self.tally.fresh:
+            return (self.tally.input_tokens + self.tally.output_tokens) / self.tally.fresh
+        return prompt_tokens(request) + (request.sampling.max_tokens or 0)
+
+    def forecast_usd(self, request: Request) -> float:
+        """USD that a call will cost, forecast in the same way."""
+        if self.price is None:
+            return 0.0
+        if self.tally.fresh:
+            return self.tally.cost_usd / self.tally.fresh
+        return self.price.of(prompt_tokens(request), request.sampling.max_tokens or 0)
+
+
+class Budget:
+    """A cap in USD on everything that a store has paid, this run and those before it."""
+
+    def __init__(self, cap_usd: float | None, spent_usd: float = 0.0) -> None:
+        self.cap_usd, self.spent_usd, self._reserved = cap_usd, spent_usd, 0.0
+
+    @contextmanager
+    def reserve(self, usd: float, *, first: bool) -> Iterator[None]:
+        """Hold money for a call; raises OverBudget when it is not there. A first call only needs some money left."""
+        if self.cap_usd is not None:
+            held = self.spent_usd + self._reserved
+            if held >= self.cap_usd or (not first and held + usd > self.cap_usd):
+                raise OverBudget(f"the budget of {self.cap_usd:.2f} USD is spent ({self.spent_usd:.2f} USD)")
+        self._reserved += usd
+        try:
+            yield
+        finally:
+            self._reserved -= usd
+
+
+class Engine:
+    """Remembered calls to any number of lanes. One engine a run."""
+
+    def __init__(self, store: Store, *, budget: Budget | None = None) -> None:
+        self.store, self.budget = store, budget or Budget(None)
+        self.halt: ThinkauditError | None = None  # once set, nothing new is asked
+        self.under_way = 0  # calls that a model is answering now, or whose answer is being committed
+        self._flights: dict[str, asyncio.Future[Remembered]] = {}
+
+    async def ask(self, lane: Lane, request: Request) -> Remembered:
+        """The completion of a request: remembered, or asked for now and committed before this returns.
+
+        Raises TargetStopped when the model cannot be reached at all, CallFailed or TryAgain when this call failed for
+        good, OverBudget or Interrupted when nothing new may be asked, FixIt when the store cannot be written.
+        """
+        key = call_key(lane.identity, request)
+        if flight := self._flights.get(key):
+            return replace(await asyncio.shield(flight), fresh=False)
+        if (reply := await self.store.get(key)) is not None:
+            lane.tally.remembered += 1
+            return Remembered(key, reply)
+        self._refuse_if_stopped(lane)
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            answer = await self._ask_now(lane, key, request)
+        except BaseException as error:
+            flight.set_exception(error) if isinstance(error, ThinkauditError) else flight.cancel()
+            if not flight.cancelled():
+                flight.exception()  # whoever waits gets it; if nobody does, it is not a stray
+            raise
+        else:
+            flight.set_result(answer)
+            return answer
+        finally:
+            del self._flights[key]
+
+    def _refuse_if_stopped(self, lane: Lane) -> None:
+        if stop := self.halt or lane.stopped:
+            raise stop.with_traceback(None)  # raised many times: its traceback must not grow
+
+    async def _ask_now(self, lane: Lane, key: str, request: Request) -> Remembered:
+        if self.budget.cap_usd is not None and not lane.tally.fresh:
+            async with lane.first_call:  # one call shows what calls cost here; the others wait for it
+                if not lane.tally.fresh:
+                    return await self._pay(lane, key, request, first=True)
+        return await self._pay(lane, key, request, first=False)
+
+    async def _pay(self, lane: Lane, key: str, request: Request, *, first: bool) -> Remembered:
+        try:
+            with self.budget.reserve(lane.forecast_usd(request), first=first):
+                started = time.monotonic()
+                reply = _clean(await self._try(lane, request))
+                cost = _cost(lane.price, reply)
+                self.under_way += 1
+                try:
+                    await self.store.put(Call(key, lane.identity, request, reply, cost, time.monotonic() - started))
+                finally:
+                    self.under_way -= 1
+                self.budget.spent_usd += cost or 0.0
+        except (OverBudget, FixIt) as error:
+            if not isinstance(error, TargetStopped):
+                self.halt = self.halt or error
+            raise
+        _count(lane.tally, reply, cost)
+        return Remembered(key, reply, fresh=True)
+
+    async def _try(self, lane: Lane, request: Request) -> Reply:
+        """One call with its retries. Waiting happens outside the gate, so that others may go on."""
+        tries = 0
+
+        def wait_for(error: Exception) -> bool | float:
+            nonlocal tries
+            if not isinstance(error, TryAgain) or self.halt or lane.stopped:
+                return False
+            lane.tally.troubles[error.trouble] += 1
+            tries += error.trouble != "rate_limited"
+            if tries >= TRIES or (error.after or 0) > LONGEST_WAIT_S:
+                return False
+            return True if error.after is None else error.after
+
+        try:
+            async for attempt in stamina.retry_context(
+                on=wait_for, attempts=None, timeout=PATIENCE_S, wait_initial=0.5, wait_max=30.0
+            ):
+                with attempt:
+                    reply = await self._once(lane, request)
+        except TargetStopped as stop:
+            lane.stopped = lane.stopped or stop
+            raise
+        except (TryAgain, CallFailed) as error:
+            self._count_failure(lane, error)
+            raise
+        lane.failures_in_a_row = 0
+        return reply
+
+    async def _once(self, lane: Lane, request: Request) -> Reply:
+        async with lane.gate.enter():
+            estimate = lane.forecast(request) if lane.limits.tokens_per_minute else 0.0
+            await lane.requests.take(1)
+            await lane.tokens.take(estimate)
+            self._refuse_if_stopped(lane)
+            self.under_way += 1
+            try:
+                reply = await lane.model.complete(request)
+            except TryAgain as error:
+                if error.trouble == "rate_limited":
+                    lane.gate.slow_down(min(error.after or 1.0, LONGEST_WAIT_S))
+                    lane.tally.waiting_until = lane.gate.closed_until
+                raise
+            finally:
+                self.under_way -= 1
+            lane.gate.speed_up()
+            if lane.limits.tokens_per_minute:
+                lane.tokens.settle((reply.usage.input or 0) + (reply.usage.output or 0) - estimate)
+            return reply
+
+    def _count_failure(self, lane: Lane, error: TryAgain | CallFailed) -> None:
+        """Record a call that failed for good; a model that only fails is given up, so that a run ends."""
+        lane.tally.failed[error.trouble if isinstance(error, TryAgain) else "rejected"] += 1
+        lane.failures_in_a_row += 1
+        if lane.failures_in_a_row >= HOPELESS and lane.stopped is None:
+            lane.stopped = TargetStopped(
+                f"{HOPELESS} calls in a row failed; the last: {error}",
+                where=lane.identity.name,
+                fix="see `thinkaudit doctor`; then run again, which goes on where this stopped",
+            )
+
+
+def prompt_tokens(request: Request) -> float:
+    """About how many tokens a prompt has."""
+    return sum(len(turn.text) for turn in request.turns) / CHARS_PER_TOKEN
+
+
+def _count(tally: Tally, reply: Reply, cost: float | None) -> None:
+    tally.fresh += 1
+    tally.input_tokens += reply.usage.input or 0
+    tally.output_tokens += reply.usage.output or 0
+    tally.cost_usd += cost or 0.0
+
+
+def _cost(price: Price | None, reply: Reply) -> float | None:
+    """USD of a completion; None when the price or a count is not known, never 0 for want of knowledge."""
+    if price is None or (reply.usage.input is None and reply.usage.output is None and (price.input or price.output)):
+        return None
+    return price.of(reply.usage.input or 0, reply.usage.output or 0)
+
+
+def _clean(reply: Reply) -> Reply:
+    """A reply that can be stored: lone surrogates, which no encoding knows, become question marks."""
+    try:
+        f"{reply.answer}{reply.thinking.text}{reply.note}".encode()
+    except UnicodeEncodeError:
+        answer, text, note = (
+            part.encode(errors="replace").decode() for part in (reply.answer, reply.thinking.text, reply.note)
+        )
+        return replace(reply, answer=answer, note=note, thinking=replace(reply.thinking, text=text))
+    return reply
