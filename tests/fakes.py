@@ -1,0 +1,15 @@
+"""What more than one test needs: real data where it is there, and parts that stand at the wire."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[1] / "../shared/data"
+
+
+def shared(name: str) -> Path:
+    """A file or folder of the public data sets; the test is skipped where they are not."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs ../shared/data/{name}, which is not here")
+    return path
