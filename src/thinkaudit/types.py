@@ -132,6 +132,29 @@ class Model(Protocol):
     async def __aexit__(self, *exc: object) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What a plan says about reaching a model; each scheme reads what concerns it. None of it is identity.
+
+    address      what stands after the scheme: a model's name, a file, `module:function`
+    key          the secret itself; `key_variable` is the name of the environment variable it came from
+    concurrency  calls at once; for an embedded model the sequences that are batched
+    context      tokens per sequence of an embedded model
+    continues    how the server is asked to continue a text (see models/http.py)
+    """
+
+    identity: Identity
+    address: str
+    base_url: str | None = None
+    key: str | None = field(default=None, repr=False)
+    key_variable: str | None = None
+    timeout_s: float = 600.0
+    concurrency: int = 16
+    stream: bool = False
+    continues: str | None = None
+    context: int = 4096
+
+
 class Ask(Protocol):
     """One remembered call to a model that the caller has chosen beforehand."""
 

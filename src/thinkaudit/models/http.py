@@ -1,0 +1,276 @@
+"""Any server that speaks the OpenAI-compatible Chat Completions protocol, over one aiohttp session.
+
+Where vendors differ is data: how a request continues a text (`CONTINUE`), what a server refuses to take (`_adapt`), and
+where it puts thinking (`wire.py`). Redirects are not followed, so that a key never travels to another host.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from time import time
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from ..errors import CallFailed, FixIt, TargetStopped, TryAgain
+from ..registry import nearest
+from ..types import Identity, ModelSettings, Reply, Request, Thinking
+from ..wire import fold, read_body
+
+LARGEST_REPLY = 32 * 2**20  # bytes; thinking of a million tokens is about 5 MB
+DEFAULT_URL = "https://api.openai.com/v1"
+
+CONTINUE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # style to (body, last message)
+    "continue_final_message": ({"continue_final_message": True, "add_generation_prompt": False}, {}),  # vLLM, SGLang
+    "prefix": ({}, {"prefix": True}),  # DeepSeek beta, Mistral
+    "assistant": ({}, {}),  # llama.cpp, OpenRouter, others that continue a last assistant message
+}
+
+# a setting that a server may refuse: what is sent in its place, or nothing
+_INSTEAD: dict[str, str | None] = {
+    "max_tokens": "max_completion_tokens",
+    "response_format": None,
+    "temperature": None,
+    "top_p": None,
+    "seed": None,
+}
+
+
+def from_settings(settings: ModelSettings) -> "HttpModel":
+    """`http:MODEL`. Raises FixIt for an unknown way to continue a text."""
+    return HttpModel(settings)
+
+
+class HttpModel:
+    """A model behind HTTP. `adaptations` tells which settings the server made us leave out or rename."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self.identity: Identity = settings.identity
+        self.adaptations: dict[str, str | None] = {}
+        self._at = settings
+        self._base = settings.base_url or DEFAULT_URL
+        self._url = self._base.rstrip("/") + "/chat/completions"
+        self._continue = _style(settings)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        headers = {"Content-Type": "application/json"}
+        if self._at.key:
+            headers["Authorization"] = f"Bearer {self._at.key}"
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._at.concurrency, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=self._at.timeout_s, sock_connect=20),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=True,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def complete(self, request: Request) -> Reply:
+        """One completion. Raises TryAgain, CallFailed or TargetStopped, never with a prompt or a key in the text."""
+        for _ in range(len(_INSTEAD) + 1):
+            reply = await self._post(request)
+            if reply is not None:
+                return reply
+        raise CallFailed("the server refused one setting after another")
+
+    async def _post(self, request: Request) -> Reply | None:
+        """The reply, or None when the request was refused for a setting that will now be sent differently."""
+        if self._session is None:
+            raise RuntimeError("use the model as a context")
+        body = self._body(request)
+        try:
+            async with self._session.post(self._url, data=msgspec.json.encode(body), allow_redirects=False) as response:
+                if response.status == 200:
+                    found = read_body(await self._whole(response))
+                    return _continued(found) if request.prefix else found
+                problem = _Problem.of(await response.content.read(65_536))
+                retry_after = _seconds(response.headers.get("Retry-After"))
+                return self._refused(response.status, problem, retry_after, body)
+        except TimeoutError as error:
+            raise TryAgain("timeout", f"no reply within {self._at.timeout_s:g} s") from error
+        except aiohttp.ClientError as error:
+            raise TryAgain("connection", type(error).__name__) from error
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        sampling = request.sampling
+        messages: list[dict[str, Any]] = [{"role": turn.role, "content": turn.text} for turn in request.turns]
+        body: dict[str, Any] = {"model": self.identity.model, "messages": messages}
+        if request.prefix:
+            extra, mark = self._continue
+            messages.append({"role": "assistant", "content": request.prefix, **mark})
+            body |= extra
+        settings = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": sampling.seed,
+            "stop": list(request.stop) or None,
+            "response_format": _response_format(request.schema),
+        }
+        for name, value in settings.items():
+            sent_as = self.adaptations.get(name, name)
+            if value is not None and sent_as is not None:
+                body[sent_as] = value
+        if self._at.stream:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        return {**body, **sampling.extra}
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
+        if response.content_type == "text/event-stream":
+            return fold([chunk async for chunk in _events(response)])
+        parts, size = [], 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > LARGEST_REPLY:
+                raise CallFailed(f"the reply is larger than {LARGEST_REPLY >> 20} MiB")
+            parts.append(part)
+        return _object(b"".join(parts))
+
+    def _refused(
+        self, status: int, problem: "_Problem", retry_after: float | None, body: Mapping[str, Any]
+    ) -> Reply | None:
+        """What a status other than 200 means: a block, another try, a call that failed, or a model out of reach."""
+        if problem.blocked:
+            return Reply("", finish="blocked", note=problem.code)
+        where = f"target {self.identity.name!r}"
+        if status in (401, 403):
+            variable = self._at.key_variable
+            said = f"set {variable} to a valid key" if variable else "name the variable that holds the key: api_key_env"
+            raise TargetStopped(f"the server refused the key ({status})", where=where, fix=said)
+        if status == 402 or problem.code == "insufficient_quota":
+            raise TargetStopped("the account has no credit left", where=where, fix="add credit, then run again")
+        if status == 404 or 300 <= status < 400:
+            fix = f"check base_url ({self._base}) and the model name ({self.identity.model})"
+            raise TargetStopped(f"the server knows no such model or path ({status})", where=where, fix=fix)
+        if status == 429:
+            raise TryAgain("rate_limited", "429", after=retry_after)
+        if status >= 500 or status in (408, 409, 425):
+            raise TryAgain("server", str(status), after=retry_after)
+        if self._adapt(problem, body):
+            return None
+        raise CallFailed(f"the server refused the request ({status} {problem.code})".replace(" )", ")"))
+
+    def _adapt(self, problem: "_Problem", body: Mapping[str, Any]) -> bool:
+        """Leave out or rename a setting that the server's error names, once; False when it names none we sent."""
+        for name, instead in _INSTEAD.items():
+            if name in body and name not in self.adaptations and problem.names(name):
+                self.adaptations[name] = instead
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """The part of an error body that says what is wrong. Its message may echo the prompt, so it is never shown."""
+
+    code: str
+    param: str
+    message: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        try:
+            body = msgspec.json.decode(data)
+        except msgspec.DecodeError:
+            body = {}
+        error = body.get("error", body) if isinstance(body, dict) else {}
+        if not isinstance(error, dict):
+            error = {"message": error}
+        inner = error.get("innererror")
+        code = (inner.get("code") if isinstance(inner, dict) else None) or error.get("code") or error.get("type") or ""
+        return cls(_word(code), str(error.get("param") or ""), str(error.get("message") or error.get("detail") or ""))
+
+    @property
+    def blocked(self) -> bool:
+        """Whether a provider's filter stopped the request: an outcome of its own, not a failure."""
+        return self.code.lower() in {
+            "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
+            "contentfilter", "prohibited_content", "moderation_blocked", "content_blocked",
+        }  # fmt: skip
+
+    def names(self, setting: str) -> bool:
+        return self.param.startswith(setting) or (not self.param and setting in self.message)
+
+
+def _style(settings: ModelSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+    style = settings.continues or "continue_final_message"
+    if style not in CONTINUE:
+        raise FixIt(f"unknown way to continue a text: {style!r}", fix=nearest(style, CONTINUE))
+    return CONTINUE[style]
+
+
+def _word(value: object) -> str:
+    """An error code if it looks like one; free text could be the prompt."""
+    text = str(value)[:60]
+    return text if text.replace("_", "").replace("-", "").replace(".", "").isalnum() else ""
+
+
+def _object(data: bytes) -> Mapping[str, Any]:
+    try:
+        body: object = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        try:  # some servers escape lone surrogates, which the strict reader refuses
+            body = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise TryAgain("malformed", "the reply is no JSON") from error
+    if not isinstance(body, dict):
+        raise TryAgain("malformed", "the reply is no JSON object")
+    return body
+
+
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[str, Any]]:
+    """The JSON objects of a server-sent event stream; it must end with [DONE] or a finish reason."""
+    size, done, rest = 0, False, b""
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > LARGEST_REPLY:
+            raise CallFailed(f"the reply is larger than {LARGEST_REPLY >> 20} MiB")
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[5:].strip()
+            if data == b"[DONE]":
+                done = True
+            elif data:
+                chunk = _object(data)
+                done = done or any(
+                    isinstance(choice, dict) and choice.get("finish_reason") for choice in chunk.get("choices") or ()
+                )
+                yield chunk
+        await asyncio.sleep(0)
+    if not done:
+        raise TryAgain("malformed", "the stream broke off")
+
+
+def _continued(reply: Reply) -> Reply:
+    """A continuation is one text: a server that sorts part of it into a thinking field is undone."""
+    return Reply(reply.thinking.text + reply.answer, Thinking(), reply.finish, reply.usage, reply.note)
+
+
+def _response_format(schema: str | None) -> dict[str, Any] | None:
+    if schema is None:
+        return None
+    return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": json.loads(schema)}}
+
+
+def _seconds(header: str | None) -> float | None:
+    """Retry-After in seconds: a number, or an HTTP date."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time())
+    except ValueError:
+        return None
