@@ -1,0 +1,237 @@
+"""How figures are worded, grouped and drawn: pure functions of a report."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from .shape import EVERYTHING, Comparison, RateRow, Report, check, visible
+from .types import PARTS
+
+PANEL_LIMIT = 24  # panels of the chart; past that, each benchmark's first measure only
+
+STATUS_WORDS = {
+    "ok": "judged",
+    "no_answer": "no answer: the reply held nothing to judge",
+    "truncated": "truncated: cut off by the token limit",
+    "provider_blocked": "blocked: the provider's filter withheld the reply",
+    "unsure": "unsure: the judge would not decide",
+    "judge_error": "judge error: the judge's reply could not be read",
+    "failed": "failed: the call did not succeed",
+}
+KIND_WORDS = {
+    "full": "the model's own words, in full",
+    "summary": "a summary by the vendor, not the model's own words",
+    "encrypted": "withheld: encrypted by the vendor",
+    "hidden": "withheld: tokens were spent, no text came",
+    "none": "no thinking",
+}
+BETTER = {"high": "higher is better", "low": "lower is better"}
+
+
+def percent(value: float | None) -> str:
+    """A fraction as a percentage with one decimal; a dash where nothing was judged."""
+    return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval of fractions in percent: `50.1–72.7`; empty where there is none."""
+    return "" if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
+
+
+def number(value: float | None) -> str:
+    """A count with thousands separated; a dash when unknown."""
+    return "–" if value is None else f"{value:,}"
+
+
+def money(value: float | None) -> str:
+    """US dollars, finer below one dollar; a dash when no price is known."""
+    return "–" if value is None else (f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}")
+
+
+def likelihood(p: float | None) -> str:
+    """A p value; below 0.001 only that."""
+    return "–" if p is None else ("< 0.001" if p < 0.001 else f"{p:.3f}")
+
+
+def change(pair: Comparison) -> str:
+    """Answer minus thinking in percentage points, with its interval: `+21.2 [+17.0, +25.4]`."""
+    if pair["difference"] is None:
+        return "–"
+    text = _signed(pair["difference"])
+    low, high = pair["low"], pair["high"]
+    return text if low is None or high is None else f"{text} [{_signed(low)}, {_signed(high)}]"
+
+
+def unjudged(row: RateRow) -> str:
+    """What is not in the rate, by reason: `12 truncated, 3 unsure`; empty when all was judged."""
+    return ", ".join(f"{number(n)} {status.replace('_', ' ')}" for status, n in row["unjudged"].items() if n)
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def fragment(words: Iterable[str]) -> str:
+    """Words as one fragment of an address, each percent-encoded, slashes between: what the page's script reads."""
+    return "/".join(quote(word, safe="") for word in words)
+
+
+def mapped(value: Any, change_text: Callable[[str], str]) -> Any:
+    """The same nested value with every string, keys included, changed."""
+    if isinstance(value, str):
+        return change_text(value)
+    if isinstance(value, Mapping):
+        return {mapped(key, change_text): mapped(item, change_text) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mapped(item, change_text) for item in value]
+    return value
+
+
+def grouped(rows: Iterable[Any], *fields: str) -> dict[tuple[str, ...], list[Any]]:
+    """Rows by the values of `fields`, groups and rows in the order they came."""
+    groups: dict[tuple[str, ...], list[Any]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[field] for field in fields), []).append(row)
+    return groups
+
+
+def overall(report: Report) -> list[RateRow]:
+    """The rates over all cases of a benchmark."""
+    return [row for row in report["rates"] if row["axis"] == EVERYTHING]
+
+
+def setting(key: tuple[str, ...], judges: int) -> str:
+    """Benchmark, attack and judge of a group as one name; the judge only where several judged."""
+    benchmark, attack, judge = key[:3]
+    words = [benchmark] + ([f"under {attack}"] if attack not in ("", "none") else [])
+    return " ".join(words + ([f"by {judge}"] if judges > 1 else []))
+
+
+# --- chart -------------------------------------------------------------------------------------------------------
+
+_LIGHT = {
+    "ink": "#23211f",
+    "soft": "#5d5a55",
+    "line": "#e6e2db",
+    "answer": "#0b66a8",
+    "thinking": "#b5490a",
+    "paper": "#ffffff",
+}
+_DARK = {
+    "ink": "#eceae6",
+    "soft": "#aeaba5",
+    "line": "#343841",
+    "answer": "#6db7ec",
+    "thinking": "#f2a25c",
+    "paper": "#1b1e24",
+}
+_FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
+
+
+def headline(report: Report) -> dict[tuple[str, ...], list[RateRow]]:
+    """The rates over all cases that the chart draws, by benchmark, attack, judge and measure."""
+    panels = grouped(overall(report), "benchmark", "attack", "judge", "measure")
+    if len(panels) <= PANEL_LIMIT:
+        return panels
+    first = {key[:3]: key for key in reversed(panels)}
+    return dict([(key, rows) for key, rows in panels.items() if first[key[:3]] == key][:PANEL_LIMIT])
+
+
+def chart(report: Mapping[str, Any], *, dark: bool = False, narrow: bool = False) -> bytes:
+    """SVG of the rates over all cases: a panel for each measure, a mark with its interval for each target and part.
+
+    The faint band is where the rate would lie had all unjudged parts been misses, or hits. `narrow` is for phones.
+    """
+    import altair as alt
+    import vl_convert
+
+    plain: Report = mapped(check(report), visible)
+    theme = _DARK if dark else _LIGHT
+    values, titles = _drawn(headline(plain), width=34 if narrow else 52)
+    targets = list(dict.fromkeys(str(value["target"]) for value in values))
+    if not values:
+        return _svg(
+            vl_convert, alt.Chart(alt.InlineData([{}]), title="Nothing was judged").mark_point(opacity=0), theme
+        )
+    header = alt.Header(
+        title=None, labelExpr="split(datum.label, '\\n')", labelAnchor="start", labelFontSize=13, labelFontWeight=600,
+        labelColor=theme["ink"], labelPadding=8, labelLineHeight=17, labelLimit=260 if narrow else 420,
+    )  # fmt: skip
+    panel = alt.layer(*_layers(targets, theme, narrow=narrow), data=alt.InlineData(values)).properties(
+        width=150 if narrow else 270, height=len(targets) * 38
+    )
+    whole = panel.facet(
+        facet=alt.Facet("panel:N", sort=titles, header=header), columns=1 if narrow or len(titles) == 1 else 2
+    ).resolve_axis(x="independent", y="independent")
+    legend = "●  answer     ◆  thinking"
+    return _svg(vl_convert, whole.properties(spacing={"row": 26, "column": 40}, title=legend), theme)
+
+
+def _svg(vl_convert: Any, drawing: Any, theme: dict[str, str]) -> bytes:
+    import altair as alt
+
+    whole = drawing.configure(
+        background=theme["paper"], font=_FONT, padding=4, view=alt.ViewConfig(stroke=None),
+        title=alt.TitleConfig(color=theme["soft"], anchor="start", fontSize=12, fontWeight="normal", offset=14),
+    )  # fmt: skip
+    return str(vl_convert.vegalite_to_svg(whole.to_dict(validate=False))).encode("utf-8", "replace")
+
+
+def _drawn(panels: dict[tuple[str, ...], list[RateRow]], width: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The chart's data, one record for each mark, and the panels' titles, at most `width` characters a line."""
+    values: list[dict[str, Any]] = []
+    titles: list[str] = []
+    judges = len({key[2] for key in panels})
+    for key, rows in panels.items():
+        measure, better = key[3], BETTER[rows[0]["better"]]
+        second = [f"{measure}, {better}"] if len(measure) + len(better) + 2 <= width else [measure, better]
+        title = "\n".join(_fitted(line, width) for line in [setting(key, judges), *second])
+        while title in titles:
+            title += "\u2009"  # panels are told apart by their titles
+        titles.append(title)
+        for row in rows:
+            worst, best = row["bounds"] or (None, None)
+            record = {key: row[key] for key in ("target", "part", "value", "low", "high")}
+            values.append({**record, "panel": title, "worst": worst, "best": best, "text": percent(row["value"])})
+    return values, titles
+
+
+def _fitted(line: str, width: int) -> str:
+    line = " ".join(line.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _layers(targets: list[str], theme: dict[str, str], *, narrow: bool) -> list[Any]:
+    """The marks of one measure: targets down, answer above thinking, the share along."""
+    import altair as alt
+
+    down = alt.Axis(
+        title=None, ticks=False, domain=False, labelPadding=10, labelColor=theme["ink"], labelFontSize=12,
+        labelLimit=92 if narrow else 130,
+    )  # fmt: skip
+    across = alt.Axis(
+        format="%", values=[0, 0.25, 0.5, 0.75, 1], labelColor=theme["soft"], gridColor=theme["line"], title=None,
+        domain=False, ticks=False, labelPadding=6, labelFontSize=11, labelFlush=False,
+    )  # fmt: skip
+    base = alt.Chart().encode(
+        y=alt.Y("target:N", sort=targets, axis=down, scale=alt.Scale(domain=targets, paddingInner=0.25)),
+        yOffset=alt.YOffset("part:N", sort=list(PARTS), scale=alt.Scale(domain=list(PARTS))),
+        color=alt.Color("part:N", legend=None, scale=alt.Scale(domain=list(PARTS), range=[theme[p] for p in PARTS])),
+    )
+    x = alt.X("value:Q", axis=across, scale=alt.Scale(domain=[0, 1]))
+    shape = alt.Shape("part:N", legend=None, scale=alt.Scale(domain=list(PARTS), range=["circle", "diamond"]))
+    return [
+        base.mark_bar(opacity=0.2, height=9).encode(x=alt.X("worst:Q", axis=across), x2="best:Q"),
+        base.mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q"),
+        base.mark_point(filled=True, size=80, opacity=1).encode(x=x, shape=shape),
+        base.mark_text(align="left", dx=10, fontSize=11.5).encode(x=alt.datum(1), text="text:N"),
+    ]
+
+
+def described(report: Report) -> str:
+    """The chart in words, for those who do not see it: each measure with every target's rates."""
+    sentences = []
+    for key, rows in headline(report).items():
+        said = ", ".join(f"{row['target']} {row['part']} {percent(row['value'])}" for row in rows)
+        sentences.append(f"{key[0]} {key[3]} ({BETTER[rows[0]['better']]}): {said}.")
+    return " ".join(["Rates with 95% intervals; the same figures are in the tables below.", *sentences])

@@ -1,0 +1,299 @@
+"""A report as terminal text, as a chart and as one HTML page; its shape and its JSON are in `shape.py`.
+
+The page holds no text of a case in the clear: cases lie in gzip'd blocks that the page itself opens, when asked.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from . import figures
+from .figures import BETTER, KIND_WORDS, STATUS_WORDS, chart, grouped, mapped, number, overall, percent
+from .shape import EVERYTHING, CaseView, Comparison, RateRow, Report, Target, check, encoded, stripped, to_json, visible
+from .types import KINDS, PARTS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = ["chart", "check", "to_html", "to_json", "to_terminal"]
+
+TEXT_LIMIT = 20_000  # characters of one text that the page shows; the store has the whole
+CASE_LIMIT = 50_000  # cases that the page lists
+BLOCK = 256 * 1024  # characters of cases in one block: opening a case unpacks one
+
+
+# --- terminal ----------------------------------------------------------------------------------------------------
+
+
+def to_terminal(report: Mapping[str, Any], width: int = 80) -> "RenderableType":
+    """The summary as a Rich renderable for a terminal of `width` columns; control sequences in any field are gone."""
+    from rich.console import Group
+    from rich.text import Text
+
+    plain = cast("Report", mapped(check(report), stripped))
+    about = plain["assessment"]
+    state = Text("complete", "green") if about["complete"] else Text("incomplete: calls or verdicts are missing", "red")
+    parts: list[RenderableType] = [Text.assemble((about["name"], "bold"), "  ", state)]
+    for target in plain["targets"]:
+        rows = [row for row in overall(plain) if row["target"] == target["name"]]
+        parts += [Text(), _heading(target), *([_rates_table(rows, len(plain["judges"]), width)] if rows else [])]
+    if any(figures.unjudged(row) for row in overall(plain)):
+        parts += [Text("+ was not judged, and is in no rate", "dim")]
+    pairs = [pair for pair in plain["comparisons"] if pair["n"]]
+    if pairs:
+        heading = Text("Answer minus thinking on the same cases, in percentage points", "bold")
+        parts += [Text(), heading, _pairs_table(pairs)]
+    remarks = about["notes"] + [f"{judge['name']}: {judge['limits']}" for judge in plain["judges"] if judge["limits"]]
+    if remarks:
+        parts += [Text(), Text("Notes", "bold"), *(_hanging(remark) for remark in remarks)]
+    return Group(*parts)
+
+
+def _heading(target: Target) -> "Text":
+    from rich.text import Text
+
+    kinds = ", ".join(f"{number(target['thinking'][k])} {k}" for k in KINDS if target["thinking"].get(k))
+    facts = [f"thinking: {kinds or 'no replies'}"]
+    facts += [f"{number(target['cut_off'])} cut off"] if target["cut_off"] else []
+    facts += [f"{number(target['calls'])} calls"]
+    facts += [figures.money(target["cost_usd"])] if target["cost_usd"] is not None else []
+    head = Text.assemble((target["name"], "bold"), ("  " + target["model"], "dim"), "\n", " · ".join(facts))
+    if target["stopped"]:
+        head.append(f"\nstopped: {target['stopped']}", "red")
+    if target["remark"]:
+        head.append(f"\n{target['remark']}", "yellow")
+    return head
+
+
+def _rates_table(rows: list[RateRow], judges: int, width: int) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", width=min(width, 120))
+    table.add_column("Benchmark, measure", ratio=9, overflow="fold")
+    table.add_column("Answer", ratio=8, overflow="fold")
+    table.add_column("Thinking", ratio=8, overflow="fold")
+    last = ""
+    for key, found in grouped(rows, "benchmark", "attack", "judge", "measure").items():
+        name = figures.setting(key, judges)
+        if name != last:
+            table.add_row(Text(name, "bold"))
+        last = name
+        cells = {row["part"]: _rate_cell(row, wide=width >= 110) for row in found}
+        measure = Text.assemble(f"  {key[3]}", (f"\n  {BETTER[found[0]['better']]}", "dim"))
+        table.add_row(measure, *(cells.get(part, Text("–", "dim")) for part in PARTS))
+    return table
+
+
+def _rate_cell(row: RateRow, *, wide: bool) -> "Text":
+    from rich.text import Text
+
+    colour = "cyan" if row["part"] == "answer" else "yellow"
+    if row["value"] is None:
+        cell = Text("no rate: none judged", "dim")
+    else:
+        cell = Text.assemble((percent(row["value"]), f"bold {colour}"), f" [{figures.span(row['low'], row['high'])}]")
+        if wide:
+            filled = round(10 * row["value"])
+            cell = Text.assemble(("━" * filled, colour), ("·" * (10 - filled), "bright_black"), " ", cell)
+    missing = figures.unjudged(row)
+    return cell.append(f"\nn {number(row['judged'])}" + (f"\n+ {missing}" if missing else ""), "dim")
+
+
+def _pairs_table(pairs: list[Comparison]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("Target and measure", overflow="fold", min_width=20)
+    for name in ("Answer", "Thinking", "Difference", "p", "n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for pair in pairs:
+        what = Text.assemble(pair["target"], (f"\n{pair['benchmark']} {pair['measure']}", "dim"))
+        if pair["attack"] not in ("", "none"):
+            what.append(f" under {pair['attack']}", "dim")
+        both = Text(percent(pair["answer"]), "cyan"), Text(percent(pair["thinking"]), "yellow")
+        table.add_row(what, *both, figures.change(pair), figures.likelihood(pair["p"]), number(pair["n"]))
+    return table
+
+
+def _hanging(remark: str) -> "RenderableType":
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text(f"• {remark}"), (0, 0, 0, 1))
+
+
+# --- the page ----------------------------------------------------------------------------------------------------
+
+
+def to_html(
+    report: Mapping[str, Any], cases: Iterable[Mapping[str, Any]], *, reveal: bool = False, texts: bool = True
+) -> str:
+    """One self-contained page: no network, no script but its own, every text of a case hidden until asked for.
+
+    `reveal` opens the page with texts shown. `texts=False` leaves prompts, thinking, answers and judges' words out of
+    the file. `cases` (each a CaseView) is read once, in order; at most CASE_LIMIT are listed. Raises FixIt for an
+    unfit report.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    checked = check(report)
+    index, blocks, listed, more = _packed(cases, reveal=reveal, texts=texts)
+    style, scripts = _asset("report.css"), [_asset("report.js"), _asset("cases.js")]
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("thinkaudit"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = ("percent", "span", "number", "money", "likelihood", "change", "unjudged", "fragment")
+    environment.filters.update({name: getattr(figures, name) for name in words})
+    plain: Report = mapped(checked, visible)
+    return environment.get_template("report.html").render(
+        report=plain,
+        better=BETTER,
+        kinds=KIND_WORDS,
+        statuses=STATUS_WORDS,
+        headline=_headline(plain),
+        axes=_axes(plain),
+        pictures=_pictures(checked),
+        described=figures.described(plain),
+        policy=_policy(style, scripts),
+        style=style,
+        scripts=scripts,
+        index=index,
+        blocks=blocks,
+        listed=listed,
+        more=more,
+        texts=texts,
+        reveal=reveal,
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("thinkaudit") / "templates" / name).read_text("utf-8")
+
+
+def _policy(style: str, scripts: list[str]) -> str:
+    """A content security policy under which only these very texts run or style, and nothing is fetched."""
+
+    def hashed(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {' '.join(hashed(script) for script in scripts)}",
+            f"style-src {hashed(style)}",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
+
+
+def _pictures(report: Report) -> dict[str, str]:
+    """The chart for wide and narrow windows, light and dark, as data URLs: as images, they cannot run a script."""
+    return {
+        f"{'narrow' if narrow else 'wide'}_{'dark' if dark else 'light'}": "data:image/svg+xml;base64,"
+        + base64.b64encode(chart(cast("Mapping[str, Any]", report), dark=dark, narrow=narrow)).decode()
+        for narrow in (False, True)
+        for dark in (False, True)
+    }
+
+
+def _headline(report: Report) -> list[dict[str, Any]]:
+    """Cards of the headline table: one for each benchmark, attack and judge, with its measures and their rows."""
+    return [
+        {"setting": key, "measures": list(grouped(rows, "measure").values())}
+        for key, rows in grouped(overall(report), "benchmark", "attack", "judge").items()
+    ]
+
+
+def _axes(report: Report) -> list[dict[str, Any]]:
+    """Tables by category: groups down, targets and parts across; the first row is over all cases."""
+    split = [row for row in report["rates"] if row["axis"] != EVERYTHING]
+    whole = grouped(overall(report), "benchmark", "attack", "judge", "measure")
+    tables = []
+    for key, rows in grouped(split, "benchmark", "attack", "judge", "axis").items():
+        measures = []
+        for (measure,), found in grouped(rows, "measure").items():
+            rows_down = grouped([*whole.get((*key[:3], measure), []), *found], "axis", "group")
+            columns = sorted(grouped(found, "target", "part"), key=lambda column: _place(report, column))
+            cells = {name: {(row["target"], row["part"]): row for row in across} for name, across in rows_down.items()}
+            measures.append({"first": found[0], "columns": columns, "rows": cells})
+        groups = len(grouped(rows, "group"))
+        tables.append({"setting": key[:3], "axis": key[3], "groups": groups, "measures": measures})
+    return tables
+
+
+def _place(report: Report, column: tuple[str, ...]) -> tuple[int, int]:
+    names = [target["name"] for target in report["targets"]]
+    target, part = column
+    return (names.index(target) if target in names else len(names), 0 if part == PARTS[0] else 1)
+
+
+def _packed(cases: Iterable[Mapping[str, Any]], *, reveal: bool, texts: bool) -> tuple[str, list[str], int, bool]:
+    """The index of all cases and the blocks of their texts, gzip'd in base64; how many cases; whether more came."""
+    rows: list[list[Any]] = []
+    blocks: list[str] = []
+    held: list[str] = []
+    size = 0
+    source = iter(cases)
+    for found in islice(source, CASE_LIMIT):
+        case = cast("CaseView", found)
+        rows.append([*_row(case), len(blocks), len(held)])
+        if not texts:
+            continue
+        held.append(json.dumps(_texts(case), ensure_ascii=False))
+        size += len(held[-1])
+        if size >= BLOCK:
+            blocks.append(_zipped(f"[{','.join(held)}]"))
+            held, size = [], 0
+    if held:
+        blocks.append(_zipped(f"[{','.join(held)}]"))
+    more = next(source, None) is not None
+    settings = {"reveal": reveal, "texts": texts, "limit": TEXT_LIMIT, "kinds": KIND_WORDS, "statuses": STATUS_WORDS}
+    index = json.dumps({**settings, "cases": rows}, ensure_ascii=False)
+    return _zipped(index), blocks, len(rows), more
+
+
+def _zipped(text: str) -> str:
+    return base64.b64encode(gzip.compress(encoded(text), 6, mtime=0)).decode()
+
+
+def _row(case: CaseView) -> list[Any]:
+    """What the list of cases needs, free of any text of the case."""
+    verdicts = [[v["part"], v["judge"], v["rubric"], v["label"], v["status"]] for v in case["verdicts"]]
+    who = [case["id"], case["benchmark"], case["target"], case["attack"], case["repeat"]]
+    return [*who, case["tags"], case["thinking"]["kind"], case["finish"], verdicts]
+
+
+def _texts(case: CaseView) -> list[Any]:
+    """The texts of a case; one past TEXT_LIMIT is cut and comes with its whole length."""
+    thinking = case["thinking"]
+    return [
+        [[turn["role"], _cut(turn["text"])] for turn in case["turns"]],
+        _cut(thinking["text"]),
+        thinking.get("carrier", ""),
+        _cut(case["answer"]),
+        _cut(case["note"]),
+        [[_cut(v["reason"]), _cut(v["judge_reply"] or "")] for v in case["verdicts"]],
+    ]
+
+
+def _cut(text: str) -> Any:
+    return text if len(text) <= TEXT_LIMIT else [text[:TEXT_LIMIT], len(text)]
