@@ -14,8 +14,9 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from itertools import chain
 from pathlib import Path
@@ -39,12 +40,17 @@ HASH = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A data file of a benchmark (its name, bytes, licence and whether it is gated are the source's), as it is here."""
+    """A data file of a benchmark, and whether it is here. `size` in bytes; no URL for a file that needs no download."""
 
     benchmark: str
-    source: Source
+    file: str
+    size: int
+    licence: str
+    gated: bool
     state: State
     path: Path
+    url: str
+    sha256: str
 
 
 # --- files -----------------------------------------------------------------------------------------------------
@@ -74,9 +80,9 @@ def holdings(benchmark: Benchmark) -> tuple[Holding, ...]:
     """What the benchmark reads, for `data list` and `data check`. Empty where rows come from code."""
     if benchmark.packaged:
         with _packaged(benchmark.packaged) as path:
-            own = Source(path.name, "", "", path.stat().st_size, "part of thinkaudit")
-            return (Holding(benchmark.name, own, "present", path),)
-    return tuple(Holding(benchmark.name, source, check(source), path_of(source)) for source in benchmark.sources)
+            own = Source(path.name, "", _digest(path), path.stat().st_size, "part of thinkaudit")
+            return (_held(benchmark.name, own, "present", path),)
+    return tuple(_held(benchmark.name, source, check(source), path_of(source)) for source in benchmark.sources)
 
 
 def fetch(source: Source, *, from_dir: Path | None = None, notify: Callable[[str], None], owner: str = "NAME") -> Path:
@@ -101,6 +107,10 @@ def fetch(source: Source, *, from_dir: Path | None = None, notify: Callable[[str
         fix = "mend that, or let THINKAUDIT_CACHE name another folder"
         raise FixIt(f"cannot be written ({trouble.strerror})", where=str(path.parent), fix=fix) from None
     return path
+
+
+def _held(owner: str, s: Source, state: State, path: Path) -> Holding:
+    return Holding(owner, s.file, s.size, s.licence, s.gated, state, path, s.url, s.sha256)
 
 
 def _cache() -> Path:
@@ -196,10 +206,9 @@ def _download(source: Source, path: Path, owner: str) -> None:
 
     def download(url: str, name: str, _: Any) -> None:
         nonlocal found
-        get = pooch.HTTPDownloader(chunk_size=2**16, timeout=(10, 60), hooks={"response": _guard})
-        with Path(name).open("wb") as file:
-            tap = _Tap(file, source)
-            get(url, tap, None)
+        with Path(name).open("wb") as file, ExitStack() as answers:
+            tap, hooks = _Tap(file, source), {"response": partial(_guard, answers)}
+            pooch.HTTPDownloader(chunk_size=2**16, timeout=(10, 60), hooks=hooks)(url, tap, None)
             found = tap.hash.hexdigest()
 
     try:
@@ -216,8 +225,9 @@ def _download(source: Source, path: Path, owner: str) -> None:
         raise FixIt(problem, where=source.url, fix=WRONG) from None
 
 
-def _guard(response: Any, **_: Any) -> None:
-    """Seen by every answer on the way, before a redirect is followed: none may lead out of https."""
+def _guard(answers: ExitStack, response: Any, **_: Any) -> None:
+    """Sees every answer on the way, before a redirect is followed: none may lead out of https, each is closed."""
+    answers.callback(response.close)
     onward = urljoin(response.url, response.headers.get("location", ""))
     if response.is_redirect and urlsplit(onward).scheme != "https":
         raise FixIt("redirects to an address that is not https", where=response.url, fix=WRONG)
@@ -230,9 +240,7 @@ def _why(trouble: Any) -> str:
         return f"the server answered {trouble.response.status_code}"
     if isinstance(trouble, requests.Timeout):
         return "the server did not answer in time"
-    if isinstance(trouble, requests.exceptions.ChunkedEncodingError | requests.exceptions.ContentDecodingError):
-        return "the connection broke midway"
-    return "no connection"
+    return "no connection, or it broke midway"
 
 
 # --- rows to cases ---------------------------------------------------------------------------------------------
