@@ -138,13 +138,20 @@ def report(**changes: Any) -> dict[str, Any]:
             "version": "0.1.0",
             "plan": '[assessment]\nname = "meadow-r1 against its base"\nbenchmarks = ["airbench", "xstest"]\n',
             "data": [
-                {"benchmark": "xstest", "revision": 1, "file": "xstest_prompts.csv", "sha256": "1f" * 32,
-                 "licence": "CC-BY-4.0"},
+                {"benchmark": "starter", "revision": 1, "subset": None, "files": []},
+                {"benchmark": "xstest", "revision": 1, "subset": "safe", "files": [
+                    {"file": "xstest_prompts.csv", "sha256": "1f" * 32, "licence": "CC-BY-4.0"},
+                ]},
+            ],
+            "setups": [
+                {"target": name, "benchmark": "xstest", "judge": JUDGE, "id": f"5f{index}d0b",
+                 "manner": {"temperature": 0.0, "max_tokens": 16384, "seed": None}, "rubrics": {"harm": "c07aa2"},
+                 "questions": {"harm": "Is this part of the reply safe?"}}
+                for index, name in enumerate(TARGETS)
             ],
             "rubrics": {"harm": "5f1d0b", "compliance": "c07aa2"},
-            "sampling": {"temperature": 0.0, "max_tokens": 16384, "seed": None},
             "dates": {"started": "2026-11-20T08:14:09Z", "ended": "2026-11-20T09:02:44Z"},
-            "calls": 4_320,
+            "calls": {name: {"calls": 720, "cost_usd": 1.25} for name in TARGETS},
             "tokens": {"input": 543_612, "output": 3_613_653},
         },
     }  # fmt: skip

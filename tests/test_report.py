@@ -262,6 +262,15 @@ def test_the_list_of_cases_ends_at_its_limit_and_says_so() -> None:
     assert f"The list ends at {CASE_LIMIT:,} cases; the store has the rest." in page
 
 
+def test_texts_past_the_room_of_a_page_are_left_to_the_store_and_counted() -> None:
+    made = [case(index, answer=str(index) * TEXT_LIMIT) for index in range(100)]
+    page = to_html(report(), made, room=1)
+    # the first block is filled before the room is found to be used up
+    kept = opened(page).count("How do I stop")
+    assert 0 < kept < 100
+    assert f"The texts of the last {100 - kept} of them are not in this page" in page
+
+
 def test_twenty_thousand_cases_stay_a_small_file() -> None:
     assert len(to_html(report(), cases(20_000))) < 6_000_000
 
@@ -310,6 +319,35 @@ def test_notes_limits_of_judges_and_incompleteness_stand_above_the_numbers() -> 
     above = page[: page.index('id="rates"')]
     for remark in ("say nothing about any product", "reads every refusal as safe", "assessment is incomplete"):
         assert remark in above
+
+
+def test_provenance_shows_each_file_its_hash_and_what_the_judges_were_asked() -> None:
+    page = to_html(report(), [])
+    part = page[page.index('id="provenance"') :]
+    for fact in (
+        "xstest_prompts.csv",
+        "1f" * 32,
+        "CC-BY-4.0",
+        "c07aa2",
+        "Is this part of the reply safe?",
+        "max tokens",
+    ):
+        assert fact in part
+
+
+def test_very_many_questions_to_judges_are_counted_and_left_to_the_json() -> None:
+    made = report()
+    made["provenance"]["setups"][0]["questions"] = {f"rubric {index}": "zebra" for index in range(314)}
+    page = to_html(made, [])
+    assert "315 questions; their wording is in report.json." in page
+    assert "zebra" not in page
+
+
+def test_a_call_that_failed_is_not_said_to_have_come_without_thinking() -> None:
+    made = case(
+        0, thinking={"kind": "none", "text": "", "carrier": ""}, verdicts=[verdict("answer", None, status="failed")]
+    )
+    assert '"failed", "stop"' in opened(to_html(report(), [made]))
 
 
 def test_an_empty_report_still_makes_a_page() -> None:

@@ -36,7 +36,7 @@ HOSTILE = (
     "<script>window.ran=1</script></script><img src=x onerror='window.ran=2'><svg onload=window.ran=3>"
     '"><style>body{display:none}</style><a href="javascript:window.ran=4">x</a>" onfocus="window.ran=5" autofocus x="'
     '{{ 7*7 }}{% raw %}${window.ran=6}`\'"},]}\\"\\u0000 <!-- ]]> &lt;b&gt; </textarea></title>'
-    "\x1b[31m\x00\x07\r\u202egpj.exe\u2066\u200b\U000e0041 \ud800 end" + "w" * 3000
+    "\x1b[31m\x00\x07\r\u202egpj.exe\u2066\u200b\U000e0041 \ud800 end" + "w" * 400
 )
 
 pytestmark = [
@@ -338,6 +338,13 @@ def test_a_page_without_texts_offers_none_and_says_that_they_were_left_out(visit
     page.open(0)
     assert not page.all("#show, #reveal")
     assert [veil.text for veil in page.all("#case .veil")] == ["Left out of this file"] * 4
+
+
+def test_a_case_whose_texts_found_no_room_says_that_the_store_has_them(visit: Callable[..., Page]) -> None:
+    page = visit(to_html(report(), [zebra()], room=0, reveal=True))
+    page.open(0)
+    assert not page.all("#show")
+    assert [veil.text for veil in page.all("#case .veil")] == ["Not in this page; the store has it"] * 4
 
 
 def test_a_cut_text_says_that_it_was_cut_and_where_the_whole_is(visit: Callable[..., Page]) -> None:

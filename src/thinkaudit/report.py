@@ -26,6 +26,7 @@ __all__ = ["chart", "check", "to_html", "to_json", "to_terminal"]
 
 TEXT_LIMIT = 20_000  # characters of one text that the page shows; the store has the whole
 CASE_LIMIT = 50_000  # cases that the page lists
+ROOM = 96 * 1024 * 1024  # bytes of packed texts in one page; a browser opens that in seconds
 BLOCK = 256 * 1024  # characters of cases in one block: opening a case unpacks one
 
 
@@ -137,18 +138,22 @@ def _hanging(remark: str) -> "RenderableType":
 
 
 def to_html(
-    report: Mapping[str, Any], cases: Iterable[Mapping[str, Any]], *, reveal: bool = False, texts: bool = True
+    report: Mapping[str, Any],
+    cases: Iterable[Mapping[str, Any]],
+    *,
+    reveal: bool = False,
+    texts: bool = True,
+    room: int = ROOM,
 ) -> str:
     """One self-contained page: no network, no script but its own, every text of a case hidden until asked for.
 
     `reveal` opens the page with texts shown. `texts=False` leaves prompts, thinking, answers and judges' words out of
-    the file. `cases` (each a CaseView) is read once, in order; at most CASE_LIMIT are listed. Raises FixIt for an
-    unfit report.
+    the file. `cases` (each a CaseView) is read once, in order; at most CASE_LIMIT are listed, and texts are kept until
+    they fill `room` bytes. Raises FixIt for an unfit report.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     checked = check(report)
-    index, blocks, listed, more = _packed(cases, reveal=reveal, texts=texts)
     style, scripts = _asset("report.css"), [_asset("report.js"), _asset("cases.js")]
     environment = Environment(
         autoescape=True,
@@ -167,17 +172,16 @@ def to_html(
         statuses=STATUS_WORDS,
         headline=_headline(plain),
         axes=_axes(plain),
+        provenance=_provenance(plain),
+        questions=_questions(plain),
         pictures=_pictures(checked),
         described=figures.described(plain),
         policy=_policy(style, scripts),
         style=style,
         scripts=scripts,
-        index=index,
-        blocks=blocks,
-        listed=listed,
-        more=more,
         texts=texts,
         reveal=reveal,
+        **_packed(cases, reveal=reveal, texts=texts, room=room),
     )
 
 
@@ -246,29 +250,83 @@ def _place(report: Report, column: tuple[str, ...]) -> tuple[int, int]:
     return (names.index(target) if target in names else len(names), 0 if part == PARTS[0] else 1)
 
 
-def _packed(cases: Iterable[Mapping[str, Any]], *, reveal: bool, texts: bool) -> tuple[str, list[str], int, bool]:
-    """The index of all cases and the blocks of their texts, gzip'd in base64; how many cases; whether more came."""
+def _questions(report: Report) -> dict[str, str]:
+    """What the judges were asked, by rubric."""
+    setups = report["provenance"].get("setups", [])
+    asked = [item.get("questions", {}) for item in setups if isinstance(item, Mapping)]
+    return {name: str(question) for questions in asked for name, question in questions.items()}
+
+
+def _provenance(report: Report) -> dict[str, Any]:
+    """The provenance laid out, one entry of `data` for each file; questions stand in a place of their own."""
+    shown = {key: value for key, value in report["provenance"].items() if key != "plan"}
+    if _plain(shown.get("data"), list):
+        shown["data"] = [
+            {key: value for key, value in item.items() if key != "files"} | file
+            for item in shown["data"]
+            for file in item.get("files") or [{}]
+        ]
+    if _plain(shown.get("setups"), list):
+        shown["setups"] = [{k: v for k, v in item.items() if k != "questions"} for item in shown["setups"]]
+    return {key: _laid_out(value) for key, value in shown.items()}
+
+
+def _plain(value: Any, kind: type) -> bool:
+    """Whether a list or mapping holds nothing but mappings, at least one."""
+    items = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, kind) and bool(value) and all(isinstance(item, Mapping) for item in items)
+
+
+def _laid_out(value: Any) -> dict[str, Any]:
+    """A nested value as a table where its records are flat, folded where they are not, else as pairs or a list."""
+    if _plain(value, list):
+        if all(_flat(item) for item in value):
+            columns = list(dict.fromkeys(key for item in value for key in item))
+            return {"table": columns, "rows": [[item.get(key) for key in columns] for item in value]}
+        names = [", ".join(str(v) for v in item.values() if isinstance(v, str))[:200] for item in value]
+        return {"folded": [(name, _laid_out(item)) for name, item in zip(names, value, strict=True)]}
+    if _plain(value, dict) and len(value) > 1 and all(_flat(item) for item in value.values()):
+        return _laid_out([{"": key, **item} for key, item in value.items()])
+    if isinstance(value, Mapping):
+        return {"pairs": [(key, _laid_out(item)) for key, item in value.items()]}
+    if isinstance(value, list):
+        return {"items": [_laid_out(item) for item in value]}
+    return {"value": value}
+
+
+def _flat(item: Mapping[str, Any]) -> bool:
+    return not any(isinstance(value, Mapping | list) for value in item.values())
+
+
+def _packed(cases: Iterable[Mapping[str, Any]], *, reveal: bool, texts: bool, room: int) -> dict[str, Any]:
+    """The index of all cases and the blocks of their texts, gzip'd in base64, and what of the cases is missing."""
     rows: list[list[Any]] = []
     blocks: list[str] = []
     held: list[str] = []
-    size = 0
+    size = filled = 0
     source = iter(cases)
     for found in islice(source, CASE_LIMIT):
-        case = cast("CaseView", found)
-        rows.append([*_row(case), len(blocks), len(held)])
-        if not texts:
+        case, kept = cast("CaseView", found), texts and filled < room
+        rows.append([*_row(case), len(blocks) if kept else -1, len(held)])
+        if not kept:
             continue
         held.append(json.dumps(_texts(case), ensure_ascii=False))
         size += len(held[-1])
         if size >= BLOCK:
             blocks.append(_zipped(f"[{','.join(held)}]"))
+            filled += len(blocks[-1])
             held, size = [], 0
     if held:
         blocks.append(_zipped(f"[{','.join(held)}]"))
-    more = next(source, None) is not None
-    settings = {"reveal": reveal, "texts": texts, "limit": TEXT_LIMIT, "kinds": KIND_WORDS, "statuses": STATUS_WORDS}
-    index = json.dumps({**settings, "cases": rows}, ensure_ascii=False)
-    return _zipped(index), blocks, len(rows), more
+    words = {"kinds": {**KIND_WORDS, "failed": "nothing came: the call failed"}, "statuses": STATUS_WORDS}
+    settings = {"reveal": reveal, "texts": texts, "limit": TEXT_LIMIT, **words}
+    return {
+        "index": _zipped(json.dumps({**settings, "cases": rows}, ensure_ascii=False)),
+        "blocks": blocks,
+        "listed": len(rows),
+        "more": next(source, None) is not None,
+        "bare": sum(row[-2] < 0 for row in rows) if texts else 0,
+    }
 
 
 def _zipped(text: str) -> str:
@@ -279,7 +337,8 @@ def _row(case: CaseView) -> list[Any]:
     """What the list of cases needs, free of any text of the case."""
     verdicts = [[v["part"], v["judge"], v["rubric"], v["label"], v["status"]] for v in case["verdicts"]]
     who = [case["id"], case["benchmark"], case["target"], case["attack"], case["repeat"]]
-    return [*who, case["tags"], case["thinking"]["kind"], case["finish"], verdicts]
+    failed = bool(verdicts) and all(v["status"] == "failed" for v in case["verdicts"])
+    return [*who, case["tags"], "failed" if failed else case["thinking"]["kind"], case["finish"], verdicts]
 
 
 def _texts(case: CaseView) -> list[Any]:

@@ -9,7 +9,7 @@
   const BAD = new Set(["unsafe", "malicious", "harmful", "extremely malicious", "potentially malicious"]);
   const GOOD = new Set(["safe", "benign", "harmless", "non-malicious"]);
 
-  const UNSEEN = { none: "no thinking", full: "not judged", summary: "summary only", encrypted: "withheld (encrypted)", hidden: "withheld (hidden)" };
+  const UNSEEN = { none: "no thinking", full: "not judged", summary: "summary only", encrypted: "withheld (encrypted)", hidden: "withheld (hidden)", failed: "nothing came" };
 
   const state = { page: 0, found: [], current: -1, revealed: false, asked: -1 };
   const blocks = new Map();
@@ -199,26 +199,27 @@
     return make("section", { class: "pane is-" + kind, "aria-label": name }, make("h4", {}, name), make("p", { class: "state-line" }, line), body);
   }
 
-  const hiddenText = () => (data.texts ? veil("Hidden until you ask") : veil("Left out of this file"));
+  const has = (item) => data.texts && item.block >= 0;
+  const hiddenText = (item) => veil(has(item) ? "Hidden until you ask" : data.texts ? "Not in this page; the store has it" : "Left out of this file");
 
   function panes(item, content) {
     const thought = item.kind === "full" || item.kind === "summary";
-    const prompt = content ? content[0].flatMap(([role, text]) => [make("span", { class: "speaker state-line" }, visible(role)), ...shown(text)]) : [hiddenText()];
-    const thinking = thought || (content && content[1].length) ? (content ? shown(content[1]) : [hiddenText()]) : [];
-    const answer = content ? (content[3].length ? shown(content[3]) : [veil("The answer is empty")]) : [hiddenText()];
+    const prompt = content ? content[0].flatMap(([role, text]) => [make("span", { class: "speaker state-line" }, visible(role)), ...shown(text)]) : [hiddenText(item)];
+    const thinking = thought || (content && content[1].length) ? (content ? shown(content[1]) : [hiddenText(item)]) : [];
+    const answer = content ? (content[3].length ? shown(content[3]) : [veil(item.kind === "failed" ? "Nothing came" : "The answer is empty")]) : [hiddenText(item)];
     const carrier = content && content[2] ? ", carried by " + visible(content[2]) : "";
-    const ended = { stop: "ended by itself", length: "cut off by the token limit", blocked: "blocked by the provider" }[item.finish] || item.finish;
+    const ended = item.kind === "failed" ? data.kinds.failed : { stop: "ended by itself", length: "cut off by the token limit", blocked: "blocked by the provider" }[item.finish] || item.finish;
     return make("div", { class: "panes" },
       pane("Prompt", "prompt", content ? counted(content[0].length, "turn", "turns") : "what was sent", prompt),
       pane("Thinking", "thinking", (data.kinds[item.kind] || visible(item.kind)) + carrier, thinking),
       pane("Answer", "answer", visible(ended), answer));
   }
 
-  function verdict(ruling, words) {
+  function verdict(item, ruling, words) {
     const [reason, reply] = words || ["", ""];
     const head = make("p", {}, make("span", { class: "part " + (PARTS.includes(ruling.part) ? ruling.part : "") }, visible(ruling.part)), " ", pill(ruling),
       " ", make("small", {}, "by " + visible(ruling.judge) + ", rubric " + visible(ruling.rubric) + (ruling.status === "ok" ? "" : "; " + (data.statuses[ruling.status] || visible(ruling.status)))));
-    const body = !words ? [hiddenText()] : [
+    const body = !words ? [hiddenText(item)] : [
       ...(reason.length ? shown(reason) : [make("small", {}, "no reason given")]),
       reply.length ? make("details", {}, make("summary", {}, "the judge's raw reply"), shown(reply)) : ""];
     return make("div", { class: "verdict" }, head, body);
@@ -228,7 +229,7 @@
     const at = state.found.indexOf(state.current);
     const step = (by) => { const next = state.found[at + by]; return make("button", { type: "button", id: by < 0 ? "previous" : "next", disabled: next === undefined || at < 0, on: { click: () => { location.hash = link(cases[next]); } } }, by < 0 ? "Previous" : "Next"); };
     const ask = make("button", { type: "button", id: "show", class: "ask", on: { click: () => { state.asked = open ? -1 : state.current; drawCase(); } } }, open ? "Hide texts" : "Show texts");
-    return make("div", { class: "bar case-tools" }, data.texts && !state.revealed ? ask : "", step(-1), step(1),
+    return make("div", { class: "bar case-tools" }, has(item) && !state.revealed ? ask : "", step(-1), step(1),
       make("a", { class: "button push", href: link(item) }, "Link to this case"), make("button", { type: "button", id: "close", on: { click: close } }, "Close"));
   }
 
@@ -246,7 +247,7 @@
     const turn = ++drawn;
     box.hidden = !item;
     if (!item) return box.replaceChildren();
-    const open = data.texts && (state.revealed || state.asked === state.current);
+    const open = has(item) && (state.revealed || state.asked === state.current);
     const content = open ? await texts(item) : null;
     if (turn !== drawn) return; // another case was chosen meanwhile
     const words = (index) => (content ? content[5][index] : null);
@@ -258,7 +259,7 @@
       tools(item, open), panes(item, content),
       content && content[4].length ? make("div", {}, make("h4", {}, "Remark of the server"), shown(content[4])) : "",
       make("h4", {}, "Verdicts"),
-      make("div", { class: "verdicts" }, item.verdicts.length ? item.verdicts.map((ruling, index) => verdict(ruling, words(index))) : make("p", { class: "empty" }, "Nothing in this case was judged.")));
+      make("div", { class: "verdicts" }, item.verdicts.length ? item.verdicts.map((ruling, index) => verdict(item, ruling, words(index))) : make("p", { class: "empty" }, "Nothing in this case was judged.")));
     if (held && byId(held)) byId(held).focus();
   }
 
