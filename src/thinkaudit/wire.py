@@ -62,7 +62,7 @@ def read_body(body: Body, *, model: str = "", raw: bool = False) -> Reply:
     served = body.get("model") or body.get("modelVersion") or body.get("model_version")
     found.model = served if isinstance(served, str) else ""
     found.asked = model
-    return _reply(found, raw=raw)
+    return reply_of(found, raw=raw)
 
 
 def fold(chunks: Iterable[Body]) -> dict[str, Any]:
@@ -95,7 +95,8 @@ def retells(model: str) -> bool:
 # --- what was collected, and what it means ------------------------------------------------------------------------
 
 
-def _reply(found: Found, *, raw: bool) -> Reply:
+def reply_of(found: Found, *, raw: bool = False) -> Reply:
+    """The reply in what a reader collected; see `read_body`."""
     finish = _finish(found.why)
     usage, tokens = _usage(found.usage)
     note = _clean(str(found.why) if finish == "blocked" else found.model)[:200]
