@@ -59,23 +59,13 @@ class Home:
         self.thread.join()
 
 
-def gives(body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+def gives(body: bytes, status: int = 200, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
     def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(body)
-
-    return answer
-
-
-def says(status: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in {"Content-Length": "0", **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
 
     return answer
 
@@ -160,7 +150,7 @@ def test_a_short_body_that_claims_to_be_whole_is_a_wrong_hash(home: Home, cache:
 
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_an_answer_other_than_the_file_is_said_with_its_status(home: Home, cache: Path, status: int) -> None:
-    home.answer = says(status)
+    home.answer = gives(b"", status)
     error = refused(pinned(home.url))
     assert str(status) in error.problem
     assert home.url in error.where
@@ -170,7 +160,7 @@ def test_an_answer_other_than_the_file_is_said_with_its_status(home: Home, cache
 def test_a_redirect_to_plain_http_is_never_followed(home: Home, cache: Path) -> None:
     onward = Home(gives(BODY))
     try:
-        home.answer = says(302, Location=onward.url)
+        home.answer = gives(b"", 302, Location=onward.url)
         assert "not https" in refused(pinned(home.url)).problem
         assert onward.asked == 0
     finally:
@@ -190,8 +180,8 @@ def test_a_redirect_to_https_is_followed_to_its_end(home: Home) -> None:
 
         thread = threading.Thread(target=accept)
         thread.start()
-        home.answer = says(302, Location=f"https://127.0.0.1:{other.getsockname()[1]}/data.csv")
-        assert "no connection" in refused(pinned(home.url)).problem
+        home.answer = gives(b"", 302, Location=f"https://127.0.0.1:{other.getsockname()[1]}/data.csv")
+        assert "could not be fetched" in refused(pinned(home.url)).problem
         thread.join()
     assert reached.is_set()
 

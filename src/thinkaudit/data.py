@@ -240,7 +240,9 @@ def _why(trouble: Any) -> str:
         return f"the server answered {trouble.response.status_code}"
     if isinstance(trouble, requests.Timeout):
         return "the server did not answer in time"
-    return "no connection, or it broke midway"
+    if isinstance(trouble, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke midway"
+    return "no connection"
 
 
 # --- rows to cases ---------------------------------------------------------------------------------------------
