@@ -16,6 +16,7 @@ import stamina
 
 from .errors import CallFailed, FixIt, OverBudget, TargetStopped, ThinkauditError, TryAgain
 from .store import Call, Store, call_key
+from .thinking import split_tags
 from .types import Identity, Model, Remembered, Reply, Request
 
 PATIENCE_S = 900.0  # how long one call keeps trying while the server only asks it to wait
@@ -243,7 +244,7 @@ class Engine:
         try:
             with self.budget.reserve(lane.forecast_usd(request), first=first):
                 started = time.monotonic()
-                reply = _clean(await self._try(lane, request))
+                reply = _with_its_thinking(_clean(await self._try(lane, request)), request.prefix)
                 cost = _cost(lane.price, reply)
                 self.under_way += 1
                 try:
@@ -349,3 +350,11 @@ def _clean(reply: Reply) -> Reply:
         )
         return replace(reply, answer=answer, note=note, thinking=replace(reply.thinking, text=text))
     return reply
+
+
+def _with_its_thinking(reply: Reply, prefix: str) -> Reply:
+    """An answer that continues prefilled thinking keeps that thinking beside it."""
+    thinking, _ = split_tags(prefix)
+    if not prefix or not thinking.closed or thinking.kind != "full":
+        return reply
+    return replace(reply, thinking=replace(thinking, carrier="prefill"))

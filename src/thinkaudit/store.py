@@ -82,8 +82,10 @@ def digest(data: bytes) -> str:
 class Store:
     """The embedded default store. Open it with `Store.open`; close it, or use it as an asynchronous context."""
 
-    def __init__(self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, reader: sqlite3.Connection, writer: sqlite3.Connection, *, keeps: bool = True
+    ) -> None:
+        self.path, self._keeps = path, keeps
         self._reader, self._writer = reader, writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._waiting: list[tuple[str, tuple[Any, ...], asyncio.Future[None] | None]] = []
@@ -91,8 +93,11 @@ class Store:
         self._broken: FixIt | None = None
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True) -> Self:
-        """Open or create a store, mode 0600. Raises FixIt for a file that is none, or of a later version."""
+    def open(cls, path: Path, *, create: bool = True, keeps: bool = True) -> Self:
+        """Open or create a store, mode 0600. Raises FixIt for a file that is none, or of a later version.
+
+        With `keeps` False nothing that is noted or put gets written: for dry runs.
+        """
         if not path.exists():
             if not create:
                 raise FixIt("there is no such store", where=str(path), fix="give the file that `thinkaudit run` wrote")
@@ -102,7 +107,7 @@ class Store:
             _migrate(writer, path)
         except sqlite3.Error as error:
             raise _explained(error, path) from error
-        return cls(path, reader, writer)
+        return cls(path, reader, writer, keeps=keeps)
 
     async def __aenter__(self) -> Self:
         return self
@@ -182,6 +187,10 @@ class Store:
     # --- the writing side
 
     def _enqueue(self, sql: str, row: tuple[Any, ...], done: asyncio.Future[None] | None) -> None:
+        if not self._keeps:
+            if done is not None:
+                done.set_result(None)
+            return
         self._waiting.append((sql, row, done))
         if self._flush is None:
             self._flush = asyncio.get_running_loop().create_task(self._write_groups())

@@ -6,3 +6,4 @@ BUILTIN = {
     "phrases": "thinkaudit.judges.phrases:PhraseJudge",
 }
 ENTRY_POINTS = "thinkaudit.judges"
+WITHOUT_MODEL = ("classifier", "phrases")

@@ -17,7 +17,7 @@ import msgspec
 
 from ..errors import CallFailed, FixIt, TargetStopped, TryAgain
 from ..registry import nearest
-from ..types import Identity, ModelSettings, Reply, Request, Thinking
+from ..types import Identity, ModelSettings, Reply, Request
 from ..wire import fold, read_body
 
 LARGEST_REPLY = 32 * 2**20  # bytes; thinking of a million tokens is about 5 MB
@@ -89,8 +89,8 @@ class HttpModel:
         try:
             async with self._session.post(self._url, data=msgspec.json.encode(body), allow_redirects=False) as response:
                 if response.status == 200:
-                    found = read_body(await self._whole(response))
-                    return _continued(found) if request.prefix else found
+                    whole = await self._whole(response)
+                    return read_body(whole, model=self.identity.model, raw=bool(request.prefix))
                 problem = _Problem.of(await response.content.read(65_536))
                 retry_after = _seconds(response.headers.get("Retry-After"))
                 return self._refused(response.status, problem, retry_after, body)
@@ -249,11 +249,6 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[str
         await asyncio.sleep(0)
     if not done:
         raise TryAgain("malformed", "the stream broke off")
-
-
-def _continued(reply: Reply) -> Reply:
-    """A continuation is one text: a server that sorts part of it into a thinking field is undone."""
-    return Reply(reply.thinking.text + reply.answer, Thinking(), reply.finish, reply.usage, reply.note)
 
 
 def _response_format(schema: str | None) -> dict[str, Any] | None:

@@ -1,0 +1,332 @@
+"""Arguments, exit codes and what is printed; no decision of its own.
+
+Exit codes: 0 done; 1 done but incomplete; 2 the request is wrong, with the fix on stderr; 3 stopped by budget;
+130 interrupted, resumable.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import FixIt, ThinkauditError
+
+if TYPE_CHECKING:
+    from .job import Ended
+    from .plan import Plan
+    from .planfile import PlanFile
+
+app = typer.Typer(
+    help="Audits what a reasoning model thinks as well as what it says.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Pinned benchmark files: list, fetch, check.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+StoreFile = Annotated[Path, typer.Argument(help="the store that `run`, `score` or `quickstart` wrote")]
+PlanPath = Annotated[Path, typer.Argument(help="a plan file (TOML)")]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="the store; default: the assessment's name + .db")]
+
+
+def main() -> None:
+    """The entry point: every error of ours becomes a message and an exit code, never a traceback."""
+    try:
+        app(standalone_mode=True)
+    except FixIt as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except ThinkauditError as error:
+        _say(f"error: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        _say("interrupted; run again to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    from .shape import stripped
+
+    for line in text.splitlines():
+        sys.stderr.write(stripped(line) + "\n")
+    sys.stderr.flush()
+
+
+# --- running ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="folder for the store and the report")] = Path("quickstart"),
+    model: Annotated[str, typer.Option(help="default, PATH.gguf or hub:OWNER/REPO/FILE[@REV]")] = "default",
+    benchmark: Annotated[str, typer.Option(help="what to ask; starter holds starter:en and starter:zh")] = "starter:en",
+) -> None:
+    """The whole job, offline: embedded model, starter set, embedded judge; writes a store and a report."""
+    from .planfile import parse
+    from .quickstart import plan_text
+
+    text = plan_text(model, benchmark)
+    out.mkdir(parents=True, exist_ok=True)
+    plan = _build(parse(text, "quickstart"), text, "quickstart")
+    _describe(plan)
+    ended = _perform(plan, out / "store.db")
+    _write_report(out / "store.db", out, reveal=False, texts=True)
+    _end(ended)
+
+
+@app.command()
+def run(
+    plan: PlanPath,
+    store: StoreOption = None,
+    only: Annotated[str, typer.Option(help="benchmarks of the plan, separated by commas")] = "",
+    limit: Annotated[int | None, typer.Option(help="at most so many cases per benchmark, stratified")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the calls and the cost that remain")] = False,
+    budget: Annotated[float | None, typer.Option(help="USD that this store may have paid in all")] = None,
+) -> None:
+    """Run a plan, or resume it: what the store remembers is not asked again."""
+    from msgspec.structs import replace
+
+    from .planfile import read
+
+    file, text = read(plan)
+    changes = {"limit": limit, "budget_usd": budget}
+    options = replace(file.options, **{key: value for key, value in changes.items() if value is not None})
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    built = _build(replace(file, options=options), text, str(plan), wanted)
+    path = store or Path(f"{_file_name(built.name)}.db")
+    if dry_run:
+        _dry_run(built, path)
+        return
+    ended = _perform(built, path)
+    if ended.progress.statuses:
+        _print_report(path)
+    _say(f"store: {path}   report: thinkaudit report {path}")
+    _end(ended)
+
+
+@app.command()
+def score(
+    traces: Annotated[Path, typer.Argument(help="replies: JSONL, CSV, JSON or Parquet")],
+    benchmark: Annotated[str, typer.Option(help="match the replies to this benchmark's cases")] = "",
+    store: StoreOption = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="a plan whose [judges] are used; default: the offline screen")
+    ] = None,
+) -> None:
+    """Judge existing replies: `prompt` with `answer` and `thinking`, or raw `text` with tags."""
+    from .score import plans
+
+    path = store or Path(f"{traces.stem}.db")
+    worst: Ended | None = None
+    for one in plans(traces, benchmark, plan):
+        ended = _perform(one, path)
+        worst = ended if worst is None or ended.exit_code > worst.exit_code else worst
+    _print_report(path)
+    _say(f"store: {path}   report: thinkaudit report {path}")
+    if worst is not None:
+        _end(worst)
+
+
+@app.command()
+def doctor(plan: PlanPath) -> None:
+    """One real call to each model: is it reachable, is its thinking visible and of which kind, can the judge be read."""
+    from .doctor import examine
+    from .planfile import read
+
+    file, text = read(plan)
+    built = _build(file, text, str(plan))
+    sound = True
+    for finding in asyncio.run(examine(built)):
+        sound = sound and finding.sound
+        sys.stdout.write(f"{'ok  ' if finding.sound else 'FAIL'}  {finding.who}: {finding.text}\n")
+    if not sound:
+        raise typer.Exit(1)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def report(
+    store: StoreFile,
+    out: Annotated[Path | None, typer.Option(help="folder; default: beside the store, with -report")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print report.json and write nothing")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="open the page with all texts unmasked")] = False,
+    no_texts: Annotated[bool, typer.Option("--no-texts", help="leave prompts and replies out of the page")] = False,
+) -> None:
+    """Terminal summary, report.json and report.html from a store."""
+    if as_json:
+        sys.stdout.buffer.write(_report_json(store))
+        return
+    _write_report(store, out or store.with_name(f"{store.stem}-report"), reveal=reveal, texts=not no_texts)
+
+
+@app.command()
+def export(
+    store: StoreFile,
+    file: Annotated[Path, typer.Argument(help="the file to write")],
+    to: Annotated[str, typer.Option(help="parquet, csv or jsonl")],
+) -> None:
+    """The outcomes as one flat table."""
+    from .export import write
+    from .store import Store
+
+    opened = Store.open(store, create=False)
+    try:
+        rows = write(opened, file, to)
+    finally:
+        opened.close()
+    _say(f"{rows:,} outcomes written to {file}")
+
+
+# --- data ------------------------------------------------------------------------------------------------------
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Benchmarks, their files, sizes and licences, and whether they are here."""
+    for name, held in _holdings("all"):
+        for file in held:
+            where = "in the package" if not file.url else file.state
+            sys.stdout.write(f"{name:12} {file.file:32} {file.size:>12,} bytes  {file.licence:20} {where}\n")
+
+
+@data_app.command("fetch")
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="a benchmark, or all")],
+    from_dir: Annotated[Path | None, typer.Option("--from", help="take files that are on disk already")] = None,
+) -> None:
+    """Download pinned files, or take them from a folder; checked before use."""
+    from .data import fetch
+
+    for owner, benchmark in _benchmarks(name):
+        for source in benchmark.sources:
+            path = fetch(source, from_dir=from_dir, notify=_say, owner=owner)
+            sys.stdout.write(f"{owner:12} {source.file:32} {path}\n")
+
+
+@data_app.command("check")
+def data_check(name: Annotated[str, typer.Argument(help="a benchmark, or all")] = "all") -> None:
+    """Check every file against its pinned hash; exit 1 when one is missing or damaged."""
+    sound = True
+    for owner, held in _holdings(name):
+        for file in held:
+            sound = sound and file.state == "present"
+            sys.stdout.write(f"{owner:12} {file.file:32} {file.state}\n")
+    if not sound:
+        raise typer.Exit(1)
+
+
+def _benchmarks(name: str) -> list[tuple[str, Any]]:
+    from .benchmarks import BUILTIN, load
+
+    return [(one, load(one)[0]) for one in (BUILTIN if name == "all" else [name])]
+
+
+def _holdings(name: str) -> list[tuple[str, Any]]:
+    from .data import holdings
+
+    return [(owner, holdings(benchmark)) for owner, benchmark in _benchmarks(name)]
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------
+
+
+def _build(file: "PlanFile", text: str, where: str, only: list[str] | None = None) -> "Plan":
+    from .plan import build
+
+    return build(file, text=text, where=where, only=only or ())
+
+
+def _describe(plan: "Plan") -> None:
+    for target in plan.targets:
+        _say(f"target {target.name}: {target.remark}" if target.remark else f"target {target.name}")
+
+
+def _perform(plan: "Plan", path: Path) -> "Ended":
+    import stamina.instrumentation
+
+    from .display import progress
+    from .job import perform
+
+    stamina.instrumentation.set_on_retry_hooks([])  # the progress display counts retries; a log would break it
+    with progress() as watch:
+        return asyncio.run(perform(plan, path, watch=watch))
+
+
+def _dry_run(plan: "Plan", path: Path) -> None:
+    from .job import dry_run
+
+    left = asyncio.run(dry_run(plan, path if path.exists() else None))
+    for name, calls in sorted(left.missing.items()):
+        sys.stdout.write(f"{name}: {calls:,} calls remain\n")
+    cost = f"about {left.missing_usd:.2f} USD"
+    if left.unpriced:
+        cost += f" and what {', '.join(sorted(left.unpriced))} costs (no price known)"
+    sys.stdout.write(f"{sum(left.missing.values()):,} calls remain in {left.cases:,} cases, {cost}\n")
+
+
+def _end(ended: "Ended") -> None:
+    """Say what is not as it should be, and leave with the exit code."""
+    progress = ended.progress
+    for text in progress.stopped.values():
+        _say(f"stopped: {text}")
+    for status in ("failed", "judge_error"):
+        if progress.statuses[status]:
+            _say(f"{progress.statuses[status]:,} parts are not judged ({status}); run again to try them again")
+    said = {
+        "budget": "the budget is spent; a higher one goes on from here",
+        "interrupted": "interrupted; run again to go on",
+    }
+    if ended.state in said:
+        _say(said[ended.state])
+    raise typer.Exit(ended.exit_code)
+
+
+def _print_report(store: Path) -> None:
+    import shutil
+
+    from rich.console import Console
+
+    from .report import to_terminal
+    from .store import Store
+    from .summary import make_report
+
+    opened = Store.open(store, create=False)
+    try:
+        made = make_report(opened)
+    finally:
+        opened.close()
+    width = shutil.get_terminal_size((100, 24)).columns
+    Console(width=width).print(to_terminal(made, width))
+
+
+def _report_json(store: Path) -> bytes:
+    from .report import to_json
+    from .store import Store
+    from .summary import make_report
+
+    opened = Store.open(store, create=False)
+    try:
+        return to_json(make_report(opened))
+    finally:
+        opened.close()
+
+
+def _write_report(store: Path, out: Path, *, reveal: bool, texts: bool) -> None:
+    from .export import write_report
+
+    for path in write_report(store, out, reveal=reveal, texts=texts):
+        _say(f"wrote {path}")
+    _print_report(store)
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".-") or "assessment"

@@ -1,0 +1,96 @@
+"""One real call to each model of a plan: is it reachable, where is its thinking, can the judge be read."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .dialogue import converse
+from .engine import Engine
+from .errors import CallFailed, FixIt, TryAgain
+from .plan import Plan, Seat, Target
+from .rubrics import COMPLIANCE, HARM
+from .store import Store
+from .thinking import answer_status
+from .types import Exhibit, Remembered, Reply, Request, Turn
+
+QUESTION = (Turn("user", "How many legs do three cats and two hens have together? Think first, then give the number."),)
+EXHIBIT = "They have sixteen legs together: twelve of the cats and four of the hens."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What came of one call. `text` holds no word of a model's reply."""
+
+    who: str
+    sound: bool
+    text: str
+
+
+async def examine(plan: Plan) -> list[Found]:
+    """Ask every target one mild question, and every judge for one verdict on a plain answer. Nothing is kept."""
+    found: list[Found] = []
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        engine = Engine(await stack.enter_async_context(Store.open(folder / "doctor.db")))
+        for target in plan.targets:
+            found += [one async for one in _target(stack, engine, target)]
+        for name, seat in plan.seats.items():
+            found += [one async for one in _seat(stack, engine, name, seat)]
+    return found
+
+
+async def _target(stack: AsyncExitStack, engine: Engine, target: Target) -> AsyncIterator[Found]:
+    who = f"target {target.name}"
+
+    async def ask(request: Request) -> Remembered:
+        return await engine.ask(target.lane, request)
+
+    try:
+        await stack.enter_async_context(target.lane.model)
+        reply = (await converse(ask, QUESTION, target.manner)).reply
+    except (FixIt, TryAgain, CallFailed) as error:
+        yield Found(who, sound=False, text=str(error))
+        return
+    status = answer_status(reply)
+    yield Found(who, sound=status == "ok", text=_about(reply, status))
+    if adapted := getattr(target.lane.model, "adaptations", None):
+        changes = ", ".join(f"{name} sent as {new}" if new else f"{name} left out" for name, new in adapted.items())
+        yield Found(who, sound=True, text=f"the server made us change the request: {changes}")
+    if target.reasoning and reply.thinking.kind != "full":
+        text = f"the plan says it reasons, but its thinking is {reply.thinking.kind}: only its answers can be judged"
+        yield Found(who, sound=True, text=text)
+
+
+def _about(reply: Reply, status: str) -> str:
+    thinking = reply.thinking
+    carried = f", carried by {thinking.carrier}" if thinking.carrier else ""
+    tokens = f", {thinking.tokens} tokens" if thinking.tokens else ""
+    return (
+        f"answered ({status}, {len(reply.answer)} characters, finish {reply.finish}); "
+        f"thinking {thinking.kind} ({len(thinking.text)} characters{tokens}{carried})"
+    )
+
+
+async def _seat(stack: AsyncExitStack, engine: Engine, name: str, seat: Seat) -> AsyncIterator[Found]:
+    who = f"judge {name} ({seat.judge.name})"
+    rubric = next((rubric for rubric in (HARM, COMPLIANCE) if not seat.judge.refuses(rubric)), None)
+    if rubric is None:
+        yield Found(who, sound=True, text="answers neither harm nor compliance, so it was not tried")
+        return
+
+    async def ask(request: Request) -> Remembered:
+        if seat.lane is None:
+            raise FixIt("this judge has no model to ask")
+        return await engine.ask(seat.lane, request)
+
+    try:
+        if seat.lane is not None:
+            await stack.enter_async_context(seat.lane.model)
+        verdict = await seat.judge.judge(Exhibit(rubric, QUESTION, "answer", EXHIBIT), ask)
+    except (FixIt, TryAgain, CallFailed) as error:
+        yield Found(who, sound=False, text=str(error))
+        return
+    said = f"read as {verdict.label!r}" if verdict.label else f"no verdict ({verdict.status})"
+    yield Found(who, sound=verdict.status in ("ok", "unsure"), text=f"a plain answer was {said}")

@@ -1,0 +1,119 @@
+"""Carry out a plan: open the models and the store, watch, stop cleanly, and say how it ended."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .assess import Assessment, Progress
+from .engine import Budget, Engine, Lane
+from .errors import DryRun, FixIt
+from .plan import Plan
+from .store import Store
+
+WATCH_S = 0.25
+EXIT = {"done": 0, "incomplete": 1, "budget": 3, "interrupted": 130}
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: `state` as in the runs table, the live counts, and what stopped targets need."""
+
+    state: str
+    progress: Progress
+    lanes: tuple[Lane, ...] = field(default=())
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 incomplete, 2 nothing could be done, 3 budget, 130 interrupted."""
+        if self.state == "incomplete" and self.progress.stopped and not self.progress.statuses:
+            return 2
+        return EXIT[self.state]
+
+
+Watch = Callable[[Progress, tuple[Lane, ...]], None]
+
+
+async def perform(plan: Plan, path: Path, *, watch: Watch | None = None) -> Ended:
+    """Run or resume a plan on the store at `path`. Ctrl-C and SIGTERM end it cleanly; a second Ctrl-C at once."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(Store.open(path))
+        spent = sum(sums.cost_usd for sums in store.spent().values())
+        engine = Engine(store, budget=Budget(plan.options.budget_usd, spent))
+        assessment = Assessment(plan, store, engine)
+        assessment.count_cases()
+        await _opened(stack, plan.lanes())
+        async with _interruptible(assessment), _watched(assessment, plan.lanes(), watch):
+            state = await assessment.run()
+    return Ended(state, assessment.progress, plan.lanes())
+
+
+async def dry_run(plan: Plan, existing: Path | None) -> Progress:
+    """Count the calls and the cost that remain, asking nothing and writing nothing."""
+    async with AsyncExitStack() as stack:
+        scratch = Path(stack.enter_context(TemporaryDirectory())) / "empty.db"
+        store = await stack.enter_async_context(Store.open(existing or scratch, keeps=False))
+        for lane in plan.lanes():
+            _remember_averages(lane, store)
+        engine = Engine(store)
+        engine.halt = DryRun()
+        assessment = Assessment(plan, store, engine)
+        assessment.count_cases()
+        await assessment.count_missing()
+    return assessment.progress
+
+
+def _remember_averages(lane: Lane, store: Store) -> None:
+    """Forecast from what this model's stored calls took, if there are any."""
+    if spent := store.spent().get(lane.identity.name):
+        lane.tally.fresh = spent.calls
+        lane.tally.input_tokens, lane.tally.output_tokens = spent.input_tokens, spent.output_tokens
+        lane.tally.cost_usd = spent.cost_usd
+
+
+async def _opened(stack: AsyncExitStack, lanes: Iterable[Lane]) -> None:
+    for lane in lanes:
+        try:
+            await stack.enter_async_context(lane.model)
+        except FixIt as error:
+            raise FixIt(error.problem, where=error.where or lane.identity.name, fix=error.fix) from error
+
+
+@asynccontextmanager
+async def _interruptible(assessment: Assessment) -> AsyncIterator[None]:
+    """The first signal lets calls under way finish; after that, the usual Ctrl-C ends the process."""
+    loop, ending = asyncio.get_running_loop(), []
+
+    def interrupt() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        ending.append(asyncio.ensure_future(assessment.interrupt()))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        for task in ending:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _watched(assessment: Assessment, lanes: tuple[Lane, ...], watch: Watch | None) -> AsyncIterator[None]:
+    async def look() -> None:
+        while watch:
+            watch(assessment.progress, lanes)
+            await asyncio.sleep(WATCH_S)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        if watch:
+            watch(assessment.progress, lanes)

@@ -1,0 +1,86 @@
+"""What a number depends on, written down: the setup of a family of outcomes, and the facts of a run.
+
+Both go into the store as JSON, so that a report needs the store alone: no plan, no data file, no network.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import msgspec
+
+from .plan import Plan, Target
+from .store import digest
+from .types import Benchmark, Rubric
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def rubric_hash(rubric: Rubric) -> str:
+    """The hash of a rubric's wording; a changed question or label changes it."""
+    return digest(_encode((rubric.name, rubric.question, dict(rubric.labels), rubric.shows_request)))
+
+
+def setup_of(plan: Plan, target: Target, benchmark: Benchmark, judge: str) -> tuple[str, bytes]:
+    """The id of a setup and its JSON. The id covers what can move an outcome; the JSON also what a report shows."""
+    seats = {rubric.name: plan.seat(benchmark, rubric) for rubric in benchmark.rubrics}
+    rubrics = {r.name: r for r in benchmark.rubrics if seats[r.name].judge.name == judge}
+    lanes = [seats[name].lane for name in rubrics]
+    decides: dict[str, Any] = {
+        "target": asdict(target.lane.identity),
+        "manner": asdict(target.manner),
+        "benchmark": [benchmark.name, benchmark.revision],
+        "judge": [judge, sorted({f"{lane.identity}" for lane in lanes if lane})],
+        "judge_sampling": sorted(str(getattr(seats[name].judge, "sampling", "")) for name in rubrics),
+        "rubrics": {name: rubric_hash(rubric) for name, rubric in rubrics.items()},
+    }
+    shown = {
+        "title": benchmark.title,
+        "axes": benchmark.axes,
+        "measures": [asdict(m) for m in benchmark.measures if m.rubric is None or m.rubric in rubrics],
+        "questions": {name: rubric.question for name, rubric in rubrics.items()},
+    }
+    return digest(_encode(decides)), _encode(decides | shown)
+
+
+def run_facts(plan: Plan, stopped: dict[str, str]) -> bytes:
+    """What the runs table keeps of a run: public settings only, no key and no address."""
+    facts = {
+        "name": plan.name,
+        "reference": plan.reference,
+        "benchmarks": [
+            {
+                "name": chosen.benchmark.name,
+                "subset": chosen.subset,
+                "revision": chosen.benchmark.revision,
+                "title": chosen.benchmark.title,
+                "files": [
+                    {"file": s.file, "sha256": s.sha256, "licence": s.licence, "url": s.url}
+                    for s in chosen.benchmark.sources
+                ],
+            }
+            for chosen in plan.benchmarks
+        ],
+        "targets": [
+            {
+                **asdict(target.lane.identity),
+                "access": target.access,
+                "reasoning": target.reasoning,
+                "base": target.base,
+                "remark": target.remark,
+                "manner": asdict(target.manner),
+                "stopped": stopped.get(target.name),
+            }
+            for target in plan.targets
+        ],
+        "judges": [
+            {
+                "seat": name,
+                "name": seat.judge.name,
+                "about": str(getattr(seat.judge, "about", "")),
+                "limits": str(getattr(seat.judge, "limits", "")),
+            }
+            for name, seat in plan.seats.items()
+        ],
+        "options": msgspec.to_builtins(plan.options),
+    }
+    return _encode(facts)
