@@ -247,6 +247,15 @@ def test_a_damaged_file_in_the_cache_is_never_used_and_is_mended_by_fetching(hom
     assert ids(benchmark(sources=(source,))) == ["1", "2"]
 
 
+def test_a_damaged_file_is_gone_even_when_it_cannot_be_fetched_again(home: Home, cache: Path) -> None:
+    source = pinned(home.url)
+    fetch(source, notify=quiet).write_bytes(b"damaged")
+    home.answer = gives(b"", 503)
+    refused(source)
+    assert kept(cache) == []
+    assert check(source) == "missing"
+
+
 def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(home: Home, cache: Path) -> None:
     cache.write_text("a file where the folder should be")
     error = refused(pinned(home.url))
@@ -392,6 +401,27 @@ def test_a_foreign_row_that_is_wrong_is_named_by_file_and_line_without_its_text(
     assert problem in caught.value.problem
     assert "Zeppelin" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_text_that_is_no_unicode_is_passed_on_for_the_run_to_record() -> None:
+    broken = [{"id": "\ud800", "prompt": "\udfff"}, {"id": "\ud801", "prompt": "\udfff"}]
+    assert ids(of(broken), limit=2) == ["\ud800", "\ud801"]
+    assert ids(of(broken), count="dedup") == ["\ud800"]
+
+
+def test_what_a_benchmark_says_of_a_row_itself_is_told_with_its_place() -> None:
+    def picky(index: int, row: Row) -> Case:
+        if index == 1:
+            raise FixIt("two prompts", fix="leave one out")
+        return case(index, row)
+
+    with pytest.raises(FixIt) as caught:
+        ids(of(MIXED, case=picky))
+    assert (caught.value.where, caught.value.problem, caught.value.fix) == (
+        "mine, row 2",
+        "two prompts",
+        "leave one out",
+    )
 
 
 def test_without_a_limit_a_case_is_there_before_the_next_row_is_read() -> None:

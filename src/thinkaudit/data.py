@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 from urllib.parse import urljoin, urlsplit
 
-import msgspec
-
 from .errors import FixIt
 from .rows import named, numbered, rows
 from .types import Benchmark, Case, Row, Source
@@ -344,7 +342,7 @@ def _without_repeats(stream: Iterable[Case]) -> Iterator[Case]:
 
 
 def _mark(value: Any) -> bytes:
-    return hashlib.blake2b(msgspec.json.encode(value), digest_size=16).digest()
+    return hashlib.blake2b(ascii(value).encode(), digest_size=16).digest()
 
 
 def _sample(stream: Iterable[Case], axis: str, limit: int, seed: int) -> Iterator[Case]:
@@ -362,12 +360,12 @@ def _sample(stream: Iterable[Case], axis: str, limit: int, seed: int) -> Iterato
         pool = drawn.setdefault(stratum, [])
         (heapq.heappush if len(pool) < limit else heapq.heappushpop)(pool, (lot, position, case))
     order = (
-        ((rank > 0, (rank + 0.5) / sizes[stratum] if rank else -sizes[stratum], -lot), position, case)
+        ((rank + 0.5) / sizes[stratum] if rank else -sizes[stratum], -lot, position, case)
         for stratum, pool in drawn.items()
         for rank, (lot, position, case) in enumerate(sorted(pool, reverse=True))
     )
     chosen = heapq.nsmallest(limit, order)
-    yield from (case for _, _, case in sorted(chosen, key=lambda entry: entry[1]))
+    yield from (case for *_, case in sorted(chosen, key=lambda entry: entry[2]))
 
 
 def _some(stream: Iterator[Case], name: str) -> Iterator[Case]:
