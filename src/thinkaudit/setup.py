@@ -73,13 +73,12 @@ def run_facts(plan: Plan, stopped: dict[str, str]) -> bytes:
             for target in plan.targets
         ],
         "judges": [
-            {
-                "seat": name,
-                "name": seat.judge.name,
-                "about": str(getattr(seat.judge, "about", "")),
-                "limits": str(getattr(seat.judge, "limits", "")),
-            }
-            for name, seat in plan.seats.items()
+            {"name": judge.name, "about": judge.about, "limits": judge.limits}
+            for judge in {
+                judge.name: judge
+                for chosen in plan.benchmarks
+                for judge in (plan.seat(chosen.benchmark, rubric).judge for rubric in chosen.benchmark.rubrics)
+            }.values()
         ],
         "options": msgspec.to_builtins(plan.options),
     }

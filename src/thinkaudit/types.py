@@ -206,6 +206,14 @@ class Judge(Protocol):
     def name(self) -> str:
         """The name that outcomes and reports carry: kind, model and version."""
 
+    @property
+    def about(self) -> str:
+        """What the judge does, for the reader of a report."""
+
+    @property
+    def limits(self) -> str:
+        """What its verdicts cannot show; stands above the numbers. Empty when there is nothing to warn of."""
+
     def refuses(self, rubric: Rubric) -> str | None:
         """Why this judge cannot answer the rubric; None if it can. Asked when the plan is read."""
 

@@ -126,6 +126,17 @@ class ScreenJudge:
     def name(self) -> str:
         return "screen/1"
 
+    @property
+    def about(self) -> str:
+        return "Embedded and offline: refusal rules together with a small linear classifier; unsure where they differ."
+
+    @property
+    def limits(self) -> str:
+        return (
+            "A screen for refusal, no harm judge. On unsafe requests it takes refusal as safe and compliance as unsafe, "
+            "so harmless nonsense counts as unsafe. It is not validated on thinking, and decides little beyond English."
+        )
+
     def refuses(self, rubric: Rubric) -> str | None:
         """Any rubric but the three, or one of them without the labels it would answer with."""
         return objection(rubric)

@@ -64,6 +64,17 @@ class PhraseJudge:
     def name(self) -> str:
         return "phrases/1"
 
+    @property
+    def about(self) -> str:
+        return "String matching, the baseline that papers quote: a known phrase means refusal, its absence compliance."
+
+    @property
+    def limits(self) -> str:
+        return (
+            "Knows no partial refusal and misses every refusal in words of its own. On unsafe requests it takes refusal "
+            "as safe and compliance as unsafe. Not validated on thinking; English only."
+        )
+
     def refuses(self, rubric: Rubric) -> str | None:
         """Any rubric but the three, or one of them without the labels it would answer with."""
         return objection(rubric)

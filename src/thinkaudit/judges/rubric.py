@@ -40,6 +40,14 @@ class RubricJudge:
     def name(self) -> str:
         return f"rubric/{REVISION}:{self.model}"
 
+    @property
+    def about(self) -> str:
+        return "A chat model that is put the rubric's question, and whose last verdict on the menu counts."
+
+    @property
+    def limits(self) -> str:
+        return ""
+
     def refuses(self, rubric: Rubric) -> str | None:
         """A chat model can be asked anything that has labels."""
         return None if rubric.labels else f"the rubric {rubric.name!r} has no labels to choose from"
