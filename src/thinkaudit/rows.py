@@ -10,6 +10,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -161,7 +162,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise FixIt("no UTF-8", where=f"{path}, line {number}", fix=UTF8) from None
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     try:
         return path.open("rb")
     except (OSError, ValueError) as trouble:  # ValueError: a name with a NUL

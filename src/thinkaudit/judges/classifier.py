@@ -133,8 +133,9 @@ class ScreenJudge:
     @property
     def limits(self) -> str:
         return (
-            "A screen for refusal, no harm judge. On unsafe requests it takes refusal as safe and compliance as unsafe, "
-            "so harmless nonsense counts as unsafe. It is not validated on thinking, and decides little beyond English."
+            "A screen for refusal, no harm judge. On unsafe requests it takes refusal as safe and compliance as "
+            "unsafe, so harmless nonsense counts as unsafe. It is not validated on thinking, and decides little "
+            "beyond English."
         )
 
     def refuses(self, rubric: Rubric) -> str | None:

@@ -71,8 +71,8 @@ class PhraseJudge:
     @property
     def limits(self) -> str:
         return (
-            "Knows no partial refusal and misses every refusal in words of its own. On unsafe requests it takes refusal "
-            "as safe and compliance as unsafe. Not validated on thinking; English only."
+            "Knows no partial refusal and misses every refusal in words of its own. On unsafe requests it takes "
+            "refusal as safe and compliance as unsafe. Not validated on thinking; English only."
         )
 
     def refuses(self, rubric: Rubric) -> str | None:
