@@ -70,9 +70,9 @@ def quickstart(
 ) -> None:
     """The whole job, offline: embedded model, starter set, embedded judge; writes a store and a report."""
     from .planfile import parse
-    from .quickstart import plan_text
+    from .quickstart import prepare
 
-    text = plan_text(model, benchmark)
+    text = prepare(model, benchmark, _say)
     out.mkdir(parents=True, exist_ok=True)
     plan = _build(parse(text, "quickstart"), text, "quickstart")
     _describe(plan)
