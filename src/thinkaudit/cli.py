@@ -67,12 +67,13 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="folder for the store and the report")] = Path("quickstart"),
     model: Annotated[str, typer.Option(help="default, PATH.gguf or hub:OWNER/REPO/FILE[@REV]")] = "default",
     benchmark: Annotated[str, typer.Option(help="what to ask; starter holds starter:en and starter:zh")] = "starter:en",
+    limit: Annotated[int | None, typer.Option(help="at most so many cases; default: what three minutes allow")] = None,
 ) -> None:
     """The whole job, offline: embedded model, starter set, embedded judge; writes a store and a report."""
     from .planfile import parse
     from .quickstart import prepare
 
-    text = prepare(model, benchmark, _say)
+    text = prepare(model, benchmark, _say, limit=limit)
     out.mkdir(parents=True, exist_ok=True)
     plan = _build(parse(text, "quickstart"), text, "quickstart")
     _describe(plan)

@@ -37,16 +37,20 @@ context = {context}
 default = {{ kind = "classifier" }}   # the embedded screen
 
 [options]
-limit = {limit}                    # as many cases as this machine asks in about three minutes, stratified
+limit = {limit}                    # cases, stratified; without --limit, what there is time for in three minutes
 """
 
 
-def prepare(address: str, benchmark: str, notify: Callable[[str], None]) -> str:
-    """Fetch the model, measure how fast it writes here, and return the plan. Raises FixIt when it cannot be had."""
+def prepare(address: str, benchmark: str, notify: Callable[[str], None], *, limit: int | None = None) -> str:
+    """Fetch the model and return the plan; without a `limit`, measure first how many cases there is time for.
+
+    Raises FixIt when the model cannot be had.
+    """
     found = fetch(address, notify)
-    speed = asyncio.run(_tokens_per_second(found))
-    limit = max(AT_ONCE, int(SECONDS * speed / (THINKING + ANSWER)))
-    notify(f"{found.name} writes {speed:.0f} tokens/s here: time for up to {limit} cases")
+    if limit is None:
+        speed = asyncio.run(_tokens_per_second(found))
+        limit = max(AT_ONCE, int(SECONDS * speed / (THINKING + ANSWER)))
+        notify(f"{found.name} writes {speed:.0f} tokens/s here: time for up to {limit} cases")
     return _PLAN.format(
         benchmark=benchmark,
         name=found.name,
