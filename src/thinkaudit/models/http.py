@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -65,7 +67,7 @@ class HttpModel:
             timeout=aiohttp.ClientTimeout(total=self._at.timeout_s, sock_connect=20),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
+            proxy=_proxy(self._url),
         )
         return self
 
@@ -249,6 +251,15 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[str
         await asyncio.sleep(0)
     if not done:
         raise TryAgain("malformed", "the stream broke off")
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address, found once: aiohttp's `trust_env` looks for every call.
+
+    Nor is ~/.netrc read, as `trust_env` would: no key comes from there.
+    """
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _response_format(schema: str | None) -> dict[str, Any] | None:
