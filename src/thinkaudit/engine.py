@@ -260,8 +260,27 @@ class Engine:
         return Remembered(key, reply, fresh=True)
 
     async def _try(self, lane: Lane, request: Request) -> Reply:
-        """One call with its retries. Waiting happens outside the gate, so that others may go on."""
-        tries = 0
+        """One call with its retries."""
+        try:
+            try:
+                reply = await self._once(lane, request)
+            except TryAgain as error:
+                reply = await self._again(lane, request, error)
+        except TargetStopped as stop:
+            lane.stopped = lane.stopped or stop
+            raise
+        except (TryAgain, CallFailed) as error:
+            self._count_failure(lane, error)
+            raise
+        lane.failures_in_a_row = 0
+        return reply
+
+    async def _again(self, lane: Lane, request: Request, first: TryAgain) -> Reply:
+        """The retries, beginning with the failure there was: a context of stamina costs more than most calls do.
+
+        Waiting happens outside the gate, so that others may go on.
+        """
+        failures, tries = [first], 0
 
         def wait_for(error: Exception) -> bool | float:
             nonlocal tries
@@ -273,19 +292,13 @@ class Engine:
                 return False
             return True if error.after is None else error.after
 
-        try:
-            async for attempt in stamina.retry_context(
-                on=wait_for, attempts=None, timeout=PATIENCE_S, wait_initial=0.5, wait_max=30.0
-            ):
-                with attempt:
-                    reply = await self._once(lane, request)
-        except TargetStopped as stop:
-            lane.stopped = lane.stopped or stop
-            raise
-        except (TryAgain, CallFailed) as error:
-            self._count_failure(lane, error)
-            raise
-        lane.failures_in_a_row = 0
+        async for attempt in stamina.retry_context(
+            on=wait_for, attempts=None, timeout=PATIENCE_S, wait_initial=0.5, wait_max=30.0
+        ):
+            with attempt:
+                if failures:
+                    raise failures.pop()
+                reply = await self._once(lane, request)
         return reply
 
     async def _once(self, lane: Lane, request: Request) -> Reply:
