@@ -337,7 +337,8 @@ def test_provenance_shows_each_file_its_hash_and_what_the_judges_were_asked() ->
 
 def test_very_many_questions_to_judges_are_counted_and_left_to_the_json() -> None:
     made = report()
-    made["provenance"]["setups"][0]["questions"] = {f"rubric {index}": "zebra" for index in range(314)}
+    more = {f"{index:06x}": {"name": f"r{index}", "question": "zebra"} for index in range(314)}
+    made["provenance"]["rubrics"] |= more
     page = to_html(made, [])
     assert "315 questions; their wording is in report.json." in page
     assert "zebra" not in page

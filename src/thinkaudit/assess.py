@@ -6,16 +6,16 @@ Nothing is carried along that the store does not hold: stop it anywhere and run 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from . import data
 from .dialogue import calls_needed, converse
 from .engine import Engine, Lane
 from .errors import CallFailed, DryRun, FixIt, Interrupted, OverBudget, TargetStopped, TryAgain
 from .plan import Chosen, Plan, Target
-from .setup import run_facts, setup_of
+from .setup import rubric_hash, run_facts, setup_of
 from .store import Call, Store, call_key, digest
 from .thinking import answer_status
 from .types import (
@@ -45,6 +45,22 @@ class Progress:
     missing_usd: float = 0.0
     unpriced: set[str] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
+    ending: bool = False  # asked to stop: only calls under way are waited for
+    troubles: list[str] = field(default_factory=list)  # the first parts that were not judged, to be listed
+
+
+LISTED = 20  # parts without a verdict that are named one by one
+
+
+def count_cases(plan: Plan) -> int:
+    """Read every case once and count them: data that is wrong shows before anything is paid for."""
+    each = sum(sum(1 for _ in _cases(plan, chosen)) for chosen in plan.benchmarks)
+    return each * plan.options.repeats * len(plan.targets)
+
+
+def _cases(plan: Plan, chosen: Chosen) -> Iterable[Case]:
+    o = plan.options
+    return data.cases(chosen.benchmark, subset=chosen.subset, count=o.count, limit=o.limit, seed=o.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +75,12 @@ class Work:
 class Assessment:
     """A plan at work on a store. `run` may be called once; `interrupt` may be called while it runs."""
 
-    def __init__(self, plan: Plan, store: Store, engine: Engine) -> None:
+    def __init__(self, plan: Plan, store: Store, engine: Engine, *, cases: int = 0) -> None:
         self.plan, self.store, self.engine = plan, store, engine
-        self.progress = Progress()
+        self.progress = Progress(cases)
         self._setups: dict[tuple[str, str, str], str] = {}
         self._tasks: list[asyncio.Task[None]] = []
-
-    def count_cases(self) -> int:
-        """Read every case once: data that is wrong shows before anything is paid for."""
-        plan = self.plan
-        each = sum(sum(1 for _ in self._cases(chosen)) for chosen in plan.benchmarks)
-        self.progress.cases = each * plan.options.repeats * len(plan.targets)
-        return each
+        self._counted: set[str] = set()
 
     async def run(self) -> str:
         """Do everything that is not done yet. Returns how it ended: the state that the runs table keeps.
@@ -82,12 +92,11 @@ class Assessment:
         self._note_run(ident, started, "running")
         state = "interrupted"
         try:
-            await asyncio.gather(*(self._audit(target) for target in self.plan.targets))
+            await _all(self._audit(target) for target in self.plan.targets)
             state = self._state()
-        except asyncio.CancelledError:
-            if self.engine.halt is None:
-                raise
-            state = self._state()
+        except FixIt:
+            state = "incomplete"
+            raise
         finally:
             self._note_run(ident, started, state)
         await self.store.flushed()
@@ -97,11 +106,11 @@ class Assessment:
         """With an engine that may not ask: count the calls that remain."""
         for target in self.plan.targets:
             for item in self._work():
-                with suppress(DryRun):
-                    await self._one(target, item)
+                await self._case(target, item)
 
     async def interrupt(self) -> None:
         """Ask nothing new, let the calls that are under way finish and be committed, then end."""
+        self.progress.ending = True
         self.engine.halt = self.engine.halt or Interrupted("interrupted")
         while self.engine.under_way:  # noqa: ASYNC110 - the engine need not know that someone waits
             await asyncio.sleep(0.05)
@@ -125,7 +134,8 @@ class Assessment:
         """Workers share one stream of cases, so memory holds what is in flight and no more."""
         work = self._work()
         lanes = {target.lane, *(seat.lane for seat in self.plan.seats.values() if seat.lane)}
-        workers = sum(lane.limits.concurrency for lane in lanes)
+        most = self.progress.cases // len(self.plan.targets) or 1
+        workers = min(most, sum(lane.limits.concurrency for lane in lanes))
         tasks = [asyncio.create_task(self._worker(target, work)) for _ in range(workers)]
         self._tasks += tasks
         ended = await asyncio.gather(*tasks, return_exceptions=True)  # calls under way are never thrown away
@@ -138,26 +148,32 @@ class Assessment:
     def _work(self) -> Iterator[Work]:
         for chosen in self.plan.benchmarks:
             for repeat in range(self.plan.options.repeats):
-                for case in self._cases(chosen):
+                for case in _cases(self.plan, chosen):
                     yield Work(chosen, case, repeat)
 
-    def _cases(self, chosen: Chosen) -> Iterable[Case]:
-        options = self.plan.options
-        return data.cases(
-            chosen.benchmark, subset=chosen.subset, count=options.count, limit=options.limit, seed=options.seed
-        )
-
     async def _worker(self, target: Target, work: Iterator[Work]) -> None:
-        for item in work:
-            try:
-                await self._one(target, item)
-            except (OverBudget, Interrupted, DryRun):
-                continue  # what is remembered still counts; nothing new is asked
-            except UnicodeEncodeError:
-                self._note(target, item, "answer", Verdict(None, "failed", "the case holds text that is no Unicode"))
-            self.progress.done += 1
+        try:
+            for item in work:
+                await self._case(target, item)
+        except Interrupted:
+            return
+        except TargetStopped:
+            raise
+        except FixIt as error:  # the store or the data: nobody can go on
+            self.engine.halt = self.engine.halt or error
+            raise
 
     # --- one case
+
+    async def _case(self, target: Target, item: Work) -> None:
+        try:
+            await self._one(target, item)
+        except (OverBudget, DryRun):
+            await asyncio.sleep(0)  # what is remembered still counts, so the others are looked up; nothing is asked
+            return
+        except UnicodeEncodeError:
+            self._note(target, item, "answer", Verdict(None, "failed", "the case holds text that is no Unicode"))
+        self.progress.done += 1
 
     async def _one(self, target: Target, item: Work) -> None:
         case = item.case
@@ -166,11 +182,7 @@ class Assessment:
         except (TryAgain, CallFailed) as error:
             self._note(target, item, "answer", Verdict(None, "failed", str(error)))
             return
-        except DryRun:
-            self._count_missing_judge(item)
-            raise
-        judged = [self._judge(target, item, part, said) for part in case.parts if _is_there(part, said.reply)]
-        await asyncio.gather(*judged)
+        await _all(self._judge(target, item, part, said) for part in case.parts if _is_there(part, said.reply))
 
     async def _reply(self, target: Target, item: Work) -> Remembered:
         case = item.case
@@ -188,7 +200,11 @@ class Assessment:
             return await converse(ask, case.turns, target.manner, repeat=item.repeat)
         except DryRun:
             left = calls_needed(case.turns, target.manner) - done
-            self._count_missing(target.lane, left, Request(case.turns, target.manner.sampling))
+            like = Request(case.turns, target.manner.sampling, repeat=item.repeat)
+            key = call_key(target.lane.identity, like)
+            if self._first(key):
+                self._count_missing(target.lane, left, like)
+            self._count_missing_judge(target, item, key)
             raise
 
     async def _given(self, name: str, case: Case, reply: Reply, repeat: int) -> Remembered:
@@ -215,13 +231,15 @@ class Assessment:
             try:
                 return await self.engine.ask(seat.lane, request)
             except DryRun:
-                self._count_missing(seat.lane, 1, request)
+                if self._first(call_key(seat.lane.identity, request)):
+                    self._count_missing(seat.lane, 1, request)
                 raise
 
         try:
             verdict = await seat.judge.judge(Exhibit(case.rubric, case.turns, part, text), ask)
         except TargetStopped as stop:
-            raise TargetStopped(f"the judge cannot be asked: {stop.problem}", where=stop.where, fix=stop.fix) from stop
+            problem, where = f"it cannot be asked, so nothing is judged: {stop.problem}", f"judge {seat.judge.name}"
+            raise TargetStopped(problem, where=where, fix=stop.fix) from stop
         except (TryAgain, CallFailed) as error:
             verdict = Verdict(None, "judge_error", f"the judge's call failed: {error}")
         self._note(target, item, part, verdict, said)
@@ -236,20 +254,23 @@ class Assessment:
             target=target.name,
             benchmark=benchmark.name,
             judge=judge,
-            case=case.id,
+            case=_clean(case.id),
             part=part,
             rubric=case.rubric.name,
             status=verdict.status,
             label=verdict.label,
-            reason=verdict.reason,
+            reason=_clean(verdict.reason),
             repeat=item.repeat,
-            axes=case.tags,
+            axes={_clean(tag): _clean(group) for tag, group in case.tags.items()},
             judge_call=verdict.call,
         )
         if said is not None:
             kind, finish = said.reply.thinking.kind, said.reply.finish
             outcome = replace(outcome, thinking=kind, finish=finish, call=said.key)
         self.progress.statuses[verdict.status] += 1
+        if verdict.status in ("failed", "judge_error") and len(self.progress.troubles) < LISTED:
+            where = f"{target.name}, {benchmark.name}, case {outcome.case}, {part}"
+            self.progress.troubles.append(f"{verdict.status}: {where}: {outcome.reason}")
         self.store.note_outcome(outcome)
 
     def _setup(self, target: Target, benchmark: Benchmark, judge: str) -> str:
@@ -272,11 +293,31 @@ class Assessment:
         if lane.price is None:
             self.progress.unpriced.add(lane.identity.name)
 
-    def _count_missing_judge(self, item: Work) -> None:
+    def _count_missing_judge(self, target: Target, item: Work, key: str) -> None:
         """A reply that is not there yet will be judged once a part, at about the length of its prompt."""
-        seat = self.plan.seat(item.chosen.benchmark, item.case.rubric)
-        if seat.lane is not None:
-            self._count_missing(seat.lane, len(item.case.parts), Request(item.case.turns))
+        case = item.case
+        seat = self.plan.seat(item.chosen.benchmark, case.rubric)
+        parts = ["answer"] if target.reasoning is False else case.parts
+        if seat.lane is not None and self._first(f"{key} {rubric_hash(case.rubric)}"):
+            self._count_missing(seat.lane, len(parts), Request(case.turns))
+
+    def _first(self, key: str) -> bool:
+        """Whether a call is counted for the first time: equal calls are asked once."""
+        new = key not in self._counted
+        self._counted.add(key)
+        return new
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Let every one of them end before the first error is raised: a call under way is never thrown away."""
+    for error in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error
+
+
+def _clean(text: str) -> str:
+    """The text without lone surrogates, which no file can hold."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _is_there(part: Part, reply: Reply) -> bool:

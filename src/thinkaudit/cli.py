@@ -59,6 +59,13 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
+def _show(text: str) -> None:
+    """A line of the result on stdout; names in it may be foreign."""
+    from .shape import stripped
+
+    sys.stdout.write(stripped(text) + "\n")
+
+
 # --- running ---------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +86,7 @@ def quickstart(
     _describe(plan)
     ended = _perform(plan, out / "store.db")
     _write_report(out / "store.db", out, reveal=False, texts=True)
-    _end(ended)
+    _end([ended])
 
 
 @app.command()
@@ -105,11 +112,13 @@ def run(
     if dry_run:
         _dry_run(built, path)
         return
+    _say(f"store: {path}")
+    _warn_of_strangers(built, path)
     ended = _perform(built, path)
     if ended.progress.statuses:
         _print_report(path)
     _say(f"store: {path}   report: thinkaudit report {path}")
-    _end(ended)
+    _end([ended])
 
 
 @app.command()
@@ -125,19 +134,20 @@ def score(
     from .score import plans
 
     path = store or Path(f"{traces.stem}.db")
-    worst: Ended | None = None
+    ended: list[Ended] = []
     for one in plans(traces, benchmark, plan):
-        ended = _perform(one, path)
-        worst = ended if worst is None or ended.exit_code > worst.exit_code else worst
-    _print_report(path)
+        ended.append(_perform(one, path))
+        if ended[-1].state == "interrupted":
+            break
+    if any(one.progress.statuses for one in ended):
+        _print_report(path)
     _say(f"store: {path}   report: thinkaudit report {path}")
-    if worst is not None:
-        _end(worst)
+    _end(ended)
 
 
 @app.command()
 def doctor(plan: PlanPath) -> None:
-    """One real call to each model: is it reachable, is its thinking visible and of which kind, can the judge be read."""
+    """One real call to each model: can it be reached, is its thinking visible and of which kind, can the judge be read."""
     from .doctor import examine
     from .planfile import read
 
@@ -146,7 +156,7 @@ def doctor(plan: PlanPath) -> None:
     sound = True
     for finding in asyncio.run(examine(built)):
         sound = sound and finding.sound
-        sys.stdout.write(f"{'ok  ' if finding.sound else 'FAIL'}  {finding.who}: {finding.text}\n")
+        _show(f"{'ok  ' if finding.sound else 'FAIL'}  {finding.who}: {finding.text}")
     if not sound:
         raise typer.Exit(1)
 
@@ -267,28 +277,45 @@ def _dry_run(plan: "Plan", path: Path) -> None:
 
     left = asyncio.run(dry_run(plan, path if path.exists() else None))
     for name, calls in sorted(left.missing.items()):
-        sys.stdout.write(f"{name}: {calls:,} calls remain\n")
+        _show(f"{name}: {calls:,} calls remain")
     cost = f"about {left.missing_usd:.2f} USD"
     if left.unpriced:
         cost += f" and what {', '.join(sorted(left.unpriced))} costs (no price known)"
-    sys.stdout.write(f"{sum(left.missing.values()):,} calls remain in {left.cases:,} cases, {cost}\n")
+    _show(f"{sum(left.missing.values()):,} calls remain in {left.cases:,} cases, {cost}")
 
 
-def _end(ended: "Ended") -> None:
-    """Say what is not as it should be, and leave with the exit code."""
-    progress = ended.progress
-    for text in progress.stopped.values():
-        _say(f"stopped: {text}")
-    for status in ("failed", "judge_error"):
-        if progress.statuses[status]:
-            _say(f"{progress.statuses[status]:,} parts are not judged ({status}); run again to try them again")
+def _warn_of_strangers(plan: "Plan", path: Path) -> None:
+    from .job import strangers
+
+    if path.exists() and (there := strangers(plan, path)):
+        shown = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
+        _say(f"note: this store holds other targets already ({shown}); reports will show all. --store names another")
+
+
+def _end(ended: "list[Ended]") -> None:
+    """Say what is not as it should be, and leave with the worst exit code."""
+    for one in ended:
+        _say_troubles(one)
     said = {
         "budget": "the budget is spent; a higher one goes on from here",
         "interrupted": "interrupted; run again to go on",
     }
-    if ended.state in said:
-        _say(said[ended.state])
-    raise typer.Exit(ended.exit_code)
+    for state in dict.fromkeys(one.state for one in ended):
+        if state in said:
+            _say(said[state])
+    raise typer.Exit(max(one.exit_code for one in ended))
+
+
+def _say_troubles(ended: "Ended") -> None:
+    """Name what was stopped, failed or could not be judged: the first parts one by one, all of them by number."""
+    progress = ended.progress
+    for name, text in progress.stopped.items():
+        _say(f"stopped: {name}: {text}")
+    for text in progress.troubles:
+        _say(text)
+    for status in ("failed", "judge_error"):
+        if progress.statuses[status]:
+            _say(f"{progress.statuses[status]:,} parts are not judged ({status}); run again to try them again")
 
 
 def _print_report(store: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from .assess import Progress
 from .engine import Lane
 from .job import Watch
+from .shape import stripped
 
 EVERY_S = 15.0  # how often a line is written where there is no terminal to draw on
 
@@ -35,7 +36,7 @@ def _bar() -> Iterator[Watch]:
         TextColumn("[bold]{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[facts]}"),
+        TextColumn("{task.fields[facts]}", markup=False),
         TimeElapsedColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -48,10 +49,12 @@ def _bar() -> Iterator[Watch]:
 
 
 def _lines() -> Watch:
-    last = time.monotonic()
+    last, told = time.monotonic(), False
 
     def watch(now: Progress, lanes: tuple[Lane, ...]) -> None:
-        nonlocal last
+        nonlocal last, told
+        if now.ending and not told:
+            last, told = 0.0, True
         if time.monotonic() - last >= EVERY_S:
             last = time.monotonic()
             sys.stderr.write(f"{now.done}/{now.cases} cases  {facts(now, lanes)}\n")
@@ -69,7 +72,9 @@ def facts(now: Progress, lanes: tuple[Lane, ...]) -> str:
     if 0 < now.done < now.cases:
         parts.append(f"{_clock(spent / now.done * (now.cases - now.done))} left")
     parts += _trouble(now, lanes)
-    return "  ".join(part for part in parts if part)
+    if now.ending:
+        parts.append("finishing the calls under way; Ctrl-C again stops at once")
+    return stripped("  ".join(part for part in parts if part))
 
 
 def _trouble(now: Progress, lanes: tuple[Lane, ...]) -> list[str]:

@@ -5,15 +5,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Self
 
 from .dialogue import converse
-from .engine import Engine
+from .engine import Engine, Lane
 from .errors import CallFailed, FixIt, TryAgain
 from .plan import Plan, Seat, Target
 from .rubrics import COMPLIANCE, HARM
 from .store import Store
 from .thinking import answer_status
-from .types import Exhibit, Remembered, Reply, Request, Turn
+from .types import Exhibit, Model, Remembered, Reply, Request, Turn
 
 QUESTION = (Turn("user", "How many legs do three cats and two hens have together? Think first, then give the number."),)
 EXHIBIT = "They have sixteen legs together: twelve of the cats and four of the hens."
@@ -26,6 +27,26 @@ class Found:
     who: str
     sound: bool
     text: str
+
+
+class _Once:
+    """A model that is not tried again: whoever examines wants to see the trouble, not to outwait it."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.identity = model, model.identity
+
+    async def __aenter__(self) -> Self:
+        await self.model.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.model.__aexit__(*exc)
+
+    async def complete(self, request: Request) -> Reply:
+        try:
+            return await self.model.complete(request)
+        except TryAgain as trouble:
+            raise CallFailed(f"no reply: {trouble}") from trouble
 
 
 async def examine(plan: Plan) -> list[Found]:
@@ -43,12 +64,13 @@ async def examine(plan: Plan) -> list[Found]:
 
 async def _target(stack: AsyncExitStack, engine: Engine, target: Target) -> AsyncIterator[Found]:
     who = f"target {target.name}"
+    lane = _once(target.lane)
 
     async def ask(request: Request) -> Remembered:
-        return await engine.ask(target.lane, request)
+        return await engine.ask(lane, request)
 
     try:
-        await stack.enter_async_context(target.lane.model)
+        await stack.enter_async_context(lane.model)
         reply = (await converse(ask, QUESTION, target.manner)).reply
     except (FixIt, TryAgain, CallFailed) as error:
         yield Found(who, sound=False, text=str(error))
@@ -61,6 +83,10 @@ async def _target(stack: AsyncExitStack, engine: Engine, target: Target) -> Asyn
     if target.reasoning and reply.thinking.kind != "full":
         text = f"the plan says it reasons, but its thinking is {reply.thinking.kind}: only its answers can be judged"
         yield Found(who, sound=True, text=text)
+
+
+def _once(lane: Lane) -> Lane:
+    return Lane(_Once(lane.model), lane.limits, lane.price)
 
 
 def _about(reply: Reply, status: str) -> str:
@@ -80,14 +106,16 @@ async def _seat(stack: AsyncExitStack, engine: Engine, name: str, seat: Seat) ->
         yield Found(who, sound=True, text="answers neither harm nor compliance, so it was not tried")
         return
 
+    lane = None if seat.lane is None else _once(seat.lane)
+
     async def ask(request: Request) -> Remembered:
-        if seat.lane is None:
+        if lane is None:
             raise FixIt("this judge has no model to ask")
-        return await engine.ask(seat.lane, request)
+        return await engine.ask(lane, request)
 
     try:
-        if seat.lane is not None:
-            await stack.enter_async_context(seat.lane.model)
+        if lane is not None:
+            await stack.enter_async_context(lane.model)
         verdict = await seat.judge.judge(Exhibit(rubric, QUESTION, "answer", EXHIBIT), ask)
     except (FixIt, TryAgain, CallFailed) as error:
         yield Found(who, sound=False, text=str(error))

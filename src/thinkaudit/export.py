@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,12 +61,18 @@ def write_report(store: Path, out: Path, *, reveal: bool = False, texts: bool = 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is complete; nothing half-written is ever left there."""
+    import polars as pl
+
+    if not path.name or path.is_dir():
+        raise FixIt("is a folder", where=str(path), fix="name a file in it")
     half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(os.open(half, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:  # noqa: PTH123
             yield file
         half.replace(path)
-    except OSError as error:
-        raise FixIt(f"cannot be written ({error.strerror})", where=str(path), fix="choose another place") from error
+    except (OSError, pl.exceptions.PolarsError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "the disk may be full"
+        raise FixIt(f"cannot be written ({why})", where=str(path), fix="make room, or choose another place") from error
     finally:
-        half.unlink(missing_ok=True)
+        with suppress(OSError):
+            half.unlink(missing_ok=True)

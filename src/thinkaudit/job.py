@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .assess import Assessment, Progress
+from .assess import Assessment, Progress, count_cases
 from .engine import Budget, Engine, Lane
 from .errors import DryRun, FixIt
 from .plan import Plan
@@ -38,14 +38,18 @@ Watch = Callable[[Progress, tuple[Lane, ...]], None]
 
 
 async def perform(plan: Plan, path: Path, *, watch: Watch | None = None) -> Ended:
-    """Run or resume a plan on the store at `path`. Ctrl-C and SIGTERM end it cleanly; a second Ctrl-C at once."""
+    """Run or resume a plan on the store at `path`. Ctrl-C and SIGTERM end it cleanly; a second Ctrl-C at once.
+
+    Data, an existing store and models are looked at first, so that no new store is made for a plan that cannot run.
+    """
+    cases = count_cases(plan)
+    _check_existing(path)
     async with AsyncExitStack() as stack:
+        await _opened(stack, plan.lanes())
         store = await stack.enter_async_context(Store.open(path))
         spent = sum(sums.cost_usd for sums in store.spent().values())
         engine = Engine(store, budget=Budget(plan.options.budget_usd, spent))
-        assessment = Assessment(plan, store, engine)
-        assessment.count_cases()
-        await _opened(stack, plan.lanes())
+        assessment = Assessment(plan, store, engine, cases=cases)
         async with _interruptible(assessment), _watched(assessment, plan.lanes(), watch):
             state = await assessment.run()
     return Ended(state, assessment.progress, plan.lanes())
@@ -60,10 +64,24 @@ async def dry_run(plan: Plan, existing: Path | None) -> Progress:
             _remember_averages(lane, store)
         engine = Engine(store)
         engine.halt = DryRun()
-        assessment = Assessment(plan, store, engine)
-        assessment.count_cases()
+        assessment = Assessment(plan, store, engine, cases=count_cases(plan))
         await assessment.count_missing()
     return assessment.progress
+
+
+def _check_existing(path: Path) -> None:
+    if path.exists():
+        Store.open(path).close()
+
+
+def strangers(plan: Plan, path: Path) -> list[str]:
+    """The targets in an existing store of which the plan knows none: a sign that the store is another assessment's."""
+    store = Store.open(path, create=False)
+    try:
+        there = [name for (name,) in store.query("SELECT DISTINCT target FROM setups ORDER BY target")]
+    finally:
+        store.close()
+    return [] if {target.name for target in plan.targets} & set(there) else there
 
 
 def _remember_averages(lane: Lane, store: Store) -> None:

@@ -3,10 +3,13 @@
 Every error is a FixIt that names the file, the key and the fix. Keys come from environment variables only.
 """
 
+import math
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from . import benchmarks, judges, models
 from .dialogue import Manner
@@ -98,23 +101,35 @@ def build(
 ) -> Plan:
     """Turn names into objects: benchmarks, models, judges. Nothing is asked yet. `only` picks among the benchmarks.
 
-    Raises FixIt for what is unknown, an unset variable, or a judge that cannot answer a benchmark's rubric.
+    `where` is the path of the plan file; a file that is not found from here is looked for beside it. Raises FixIt for
+    what is unknown, an unset variable, or a judge that cannot answer a benchmark's rubric.
     """
     _no_empty_plan(file, where)
-    chosen = tuple(_chosen(spec, f"{where}: assessment.benchmarks") for spec in _picked(file, only, where))
+    _check_options(file, where)
+    chosen = {spec: _chosen(spec, where) for spec in file.assessment.benchmarks}
     targets = tuple(_target(table, f"{where}: targets[{i}]", environ) for i, table in enumerate(file.targets))
     seats = seats_of(file.judges, where, environ)
-    _names_once([target.name for target in targets], where)
-    plan = Plan(file.assessment.name, chosen, targets, seats, file.assessment.reference, file.options, text)
+    _check_names(targets, seats, where)
+    options = file.options
+    plan = Plan(file.assessment.name, tuple(chosen.values()), targets, seats, file.assessment.reference, options, text)
+    _check_benchmarks(plan, where)
     _check_references(plan, where)
     check_seats(plan, where)
     _check_budget(plan, where)
-    return plan
+    return replace(plan, benchmarks=_picked(chosen, only, where))
 
 
 def seats_of(tables: Mapping[str, JudgeTable], where: str, environ: Mapping[str, str] = os.environ) -> dict[str, Seat]:
-    """The judges of a `[judges]` table, by benchmark, rubric or `default`."""
-    return {name: _seat(table, f"{where}: judges.{name}", environ) for name, table in tables.items()}
+    """The judges of a `[judges]` table, by benchmark, rubric or `default`. Equal tables share one seat and limits."""
+    made: list[tuple[JudgeTable, Seat]] = []
+    seats = {}
+    for name, table in tables.items():
+        seat = next((seat for known, seat in made if known == table), None)
+        if seat is None:
+            seat = _seat(table, f"{where}: judges.{name}", environ)
+            made.append((table, seat))
+        seats[name] = seat
+    return seats
 
 
 def _no_empty_plan(file: PlanFile, where: str) -> None:
@@ -131,31 +146,40 @@ def _no_empty_plan(file: PlanFile, where: str) -> None:
     for key, missing in wanting.items():
         if missing:
             raise FixIt("is missing or empty", where=f"{where}: {key}", fix=fixes[key])
+
+
+def _check_options(file: PlanFile, where: str) -> None:
     options = file.options
-    for key, value, least in (
-        ("repeats", options.repeats, 1),
-        ("limit", options.limit, 1),
-        ("budget_usd", options.budget_usd, 0),
-    ):
-        if value is not None and value < least:
-            raise FixIt(
-                f"must be at least {least}", where=f"{where}: options.{key}", fix=f"write {key} = {max(least, 1)}"
-            )
+    least: dict[str, tuple[float | None, float]] = {
+        "repeats": (options.repeats, 1),
+        "limit": (options.limit, 1),
+        "budget_usd": (options.budget_usd, 0),
+    }
+    for key, (value, lowest) in least.items():
+        if value is not None and not (math.isfinite(value) and value >= lowest):
+            problem, fix = f"must be a number of at least {lowest}", f"write {key} = {max(lowest, 1)}"
+            raise FixIt(problem, where=f"{where}: options.{key}", fix=fix)
 
 
-def _picked(file: PlanFile, only: Sequence[str], where: str) -> list[str]:
-    known = file.assessment.benchmarks
+def _picked(chosen: Mapping[str, Chosen], only: Sequence[str], where: str) -> tuple[Chosen, ...]:
+    """The benchmarks named by `only`, as the plan writes them or by their bare name; all of them without it."""
+    wanted: dict[str, Chosen] = {}
     for name in only:
-        if name not in known:
-            raise FixIt(f"the plan has no benchmark {name!r}", where=f"{where}: --only", fix=nearest(name, known))
-    return [spec for spec in dict.fromkeys(known) if not only or spec in only]
+        found = {spec: one for spec, one in chosen.items() if name in (spec, one.benchmark.name)}
+        if not found:
+            raise FixIt(f"the plan has no benchmark {name!r}", where=f"{where}: --only", fix=nearest(name, chosen))
+        wanted |= found
+    return tuple(one for spec, one in chosen.items() if not only or spec in wanted)
 
 
 def _chosen(spec: str, where: str) -> Chosen:
+    beside = Path(where).parent / spec
+    path = str(beside) if benchmarks.OWN_FILE.fullmatch(spec) and not Path(spec).exists() and beside.exists() else spec
     try:
-        benchmark, subset = benchmarks.load(spec)
+        benchmark, subset = benchmarks.load(path)
     except FixIt as error:
-        raise FixIt(error.problem, where=error.where or where, fix=error.fix) from error
+        place = f"{where}: assessment.benchmarks"
+        raise FixIt(error.problem, where=error.where or place, fix=error.fix) from error
     return Chosen(benchmark, subset)
 
 
@@ -179,7 +203,7 @@ def _seat(table: JudgeTable, where: str, environ: Mapping[str, str]) -> Seat:
         fix = 'name one, such as model = "http:gpt-4o-2024-08-06", or use kind = "classifier" offline'
         raise FixIt("the judge has no model", where=f"{where}.model", fix=fix)
     address = table.model.partition(":")[2]
-    lane = _lane(table, where, environ, name=table.name or address)
+    lane = _lane(table, where, environ, name=table.name or f"judge:{address}")
     sampling = _sampling(table, table.max_tokens or 2048, temperature=0.0)
     return Seat(make(lane.identity.model, sampling), lane)
 
@@ -211,17 +235,43 @@ def _lane(table: ModelTable, where: str, environ: Mapping[str, str], *, name: st
     return Lane(model, limits, _price(table, scheme, address))
 
 
+_POSITIVE = (
+    "concurrency", "requests_per_minute", "tokens_per_minute", "max_tokens", "timeout_s", "context",
+    "thinking_max_tokens",
+)  # fmt: skip
+MOST_AT_ONCE = 10_000  # calls; beyond any server, and a bound on what a slip of the pen can start
+
+
 def _check_numbers(table: ModelTable, where: str) -> None:
-    for key in ("concurrency", "requests_per_minute", "tokens_per_minute", "max_tokens", "timeout_s", "context"):
-        value = getattr(table, key)
-        if value is not None and value <= 0:
-            raise FixIt(
-                "must be more than 0", where=f"{where}.{key}", fix=f"leave {key} out, or write a positive number"
-            )
-    if table.base_url is not None and not re.match(r"https?://[^/\s]+", table.base_url):
-        raise FixIt("is no http(s) address", where=f"{where}.base_url", fix='such as "http://127.0.0.1:8000/v1"')
-    if table.base_url is not None and "@" in table.base_url.split("/")[2]:
-        raise FixIt("holds a user or password", where=f"{where}.base_url", fix="name a variable in api_key_env instead")
+    for key in _POSITIVE:
+        value = getattr(table, key, None)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            fix = f"leave {key} out, or write a positive number"
+            raise FixIt("must be more than 0", where=f"{where}.{key}", fix=fix)
+    if table.concurrency > MOST_AT_ONCE:
+        raise FixIt(f"more than {MOST_AT_ONCE:,} at once", where=f"{where}.concurrency", fix="write a lower number")
+    if table.temperature is not None and not (math.isfinite(table.temperature) and table.temperature >= 0):
+        raise FixIt("must be 0 or more", where=f"{where}.temperature", fix="leave it out, or write such as 0.6")
+    if table.top_p is not None and not 0 < table.top_p <= 1:
+        raise FixIt(
+            "must be more than 0 and at most 1", where=f"{where}.top_p", fix="leave it out, or write such as 0.95"
+        )
+    for key, usd in (("input", table.price.input), ("output", table.price.output)) if table.price else ():
+        if not (math.isfinite(usd) and usd >= 0):
+            raise FixIt("must be 0 or more", where=f"{where}.price.{key}", fix="write USD per million tokens")
+    if table.base_url is not None:
+        _check_address(table.base_url, f"{where}.base_url")
+
+
+def _check_address(url: str, where: str) -> None:
+    if not re.match(r"https?://[^/\s]+", url):
+        raise FixIt("is no http(s) address", where=where, fix='such as "http://127.0.0.1:8000/v1"')
+    if "@" in url.split("/")[2]:
+        raise FixIt("holds a user or password", where=where, fix="name a variable in api_key_env instead")
+    if "?" in url or "#" in url:
+        raise FixIt(
+            "holds a query", where=where, fix="end it before the `?`; a key belongs into api_key_env's variable"
+        )
 
 
 def _key(variable: str | None, where: str, environ: Mapping[str, str]) -> str | None:
@@ -229,9 +279,19 @@ def _key(variable: str | None, where: str, environ: Mapping[str, str]) -> str | 
         return None
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
         raise FixIt("is not the name of a variable", where=where, fix="name a variable; never write a key into a plan")
-    if not environ.get(variable, "").strip():
-        raise FixIt(f"the variable {variable} is not set", where=where, fix=f"export {variable}=... and run again")
-    return environ[variable].strip()
+    value = environ.get(variable, "").strip()
+    if not value:
+        # what is not written like a variable may be a key that was put in the wrong place: it is not repeated
+        shown = variable if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", variable) else "it names"
+        raise FixIt(f"the variable {shown} is not set", where=where, fix=f"export {_exported(shown)}=... and run again")
+    if not value.isascii() or not value.isprintable():
+        fix = "set it anew; a line break or a letter that is no ASCII came along when it was copied"
+        raise FixIt("the variable holds characters that no key has", where=where, fix=fix)
+    return value
+
+
+def _exported(shown: str) -> str:
+    return shown if shown.isupper() else "THAT_VARIABLE"
 
 
 def _sampling(table: ModelTable, max_tokens: int, temperature: float | None = None) -> Sampling:
@@ -256,11 +316,27 @@ def _price(table: ModelTable, scheme: str, address: str) -> Price | None:
     return Price(float(cost.input_price), float(cost.output_price))
 
 
-def _names_once(names: Sequence[str], where: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
+def _check_names(targets: Sequence[Target], seats: Mapping[str, Seat], where: str) -> None:
+    """Calls are remembered by name, and a report counts them by name: no two models may share one."""
+    names = [target.name for target in targets]
+    for name, n in Counter(names).items():
+        if n > 1:
             fix = "give each target its own name: it is part of what calls are remembered by"
             raise FixIt(f"two targets are named {name!r}", where=f"{where}: targets", fix=fix)
+    for seat, judge in seats.items():
+        if judge.lane is not None and judge.lane.identity.name in names:
+            fix = "give the judge another name, or leave its name out"
+            raise FixIt("a target has the same name", where=f"{where}: judges.{seat}.name", fix=fix)
+
+
+def _check_benchmarks(plan: Plan, where: str) -> None:
+    """Two files of one name would be taken for one benchmark, in the store and in the report."""
+    known: dict[str, Benchmark] = {}
+    for chosen in plan.benchmarks:
+        one = known.setdefault(chosen.benchmark.name, chosen.benchmark)
+        if one.sources != chosen.benchmark.sources:
+            problem = f"two files are named {chosen.benchmark.name!r}"
+            raise FixIt(problem, where=f"{where}: assessment.benchmarks", fix="rename one of them")
 
 
 def _check_references(plan: Plan, where: str) -> None:

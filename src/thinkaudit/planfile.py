@@ -93,7 +93,7 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read(path: Path) -> tuple[PlanFile, str]:
     """The plan file, validated, and its text. Raises FixIt naming file, key and fix."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise FixIt(
             f"cannot be read ({error.strerror})", where=str(path), fix="give the path of a plan file"
@@ -109,38 +109,80 @@ def parse(text: str, where: str) -> PlanFile:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FixIt(f"is not valid TOML: {error}", where=where, fix="mend the line it names") from error
-    _no_keys_inside(table, where)
+    _no_keys_inside(table, text, where)
     _no_unknown_keys(table, where)
     try:
         return msgspec.convert(table, PlanFile)
     except msgspec.ValidationError as error:
         problem, _, at = str(error).partition(" - at ")
-        key = at.strip("`").removeprefix("$").removeprefix(".")
-        raise FixIt(problem, where=f"{where}: {key}" if key else where, fix="see the README's plan file") from error
+        key = at.strip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
+        raise FixIt(problem, where=f"{where}: {key}" if key else where, fix=_fix(problem, key)) from error
+
+
+_TABLES = {
+    "": 'a plan has [assessment] with name = "..." and benchmarks = ["..."], [[targets]] and [judges]',
+    "assessment": '[assessment] needs name = "..." and benchmarks = ["..."]',
+    "assessment.benchmarks": 'write a list of names, such as benchmarks = ["starter"]',
+    "targets": "each target is a table of its own, headed [[targets]] in double brackets",
+    "judges": 'a judge is a table, such as default = { model = "http:..." }',
+    "price": "write price = { input = 0.5, output = 2.0 }, in USD per million tokens",
+}
+_PLURAL = {"str": "a text in quotes", "int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def _fix(problem: str, key: str) -> str:
+    """How to mend what msgspec found: by the key, else by the type that it expected."""
+    kind = re.match(r"Expected `(\w+)", problem)
+    if key in _TABLES or (kind and kind[1] in ("object", "array")):
+        return _TABLES.get(key) or _TABLES.get(key.rpartition(".")[2]) or _TABLES.get(key.partition(".")[0], "")
+    if kind and kind[1] in _PLURAL:
+        return f"write {_PLURAL[kind[1]]}"
+    return _TABLES.get(key.rpartition(".")[2], "see the plan file in the README")
 
 
 # --- what a table may hold -------------------------------------------------------------------------------------
 
-_KEY_NAMES = re.compile(r"(^|_|-)(api_?key|key|token|secret|password|authorization|bearer)$", re.IGNORECASE)
-_KEY_VALUES = re.compile(
-    r"^(Bearer\s+\S{8,}|(sk|pk|rk|hf|gsk|xai|ghp|AIza|key|api|r8|nvapi|or)[-_][A-Za-z0-9_\-]{16,}|AIza[A-Za-z0-9_\-]{30,}"
-    r"|eyJ[A-Za-z0-9_\-]{20,}\.[A-Za-z0-9_\-.]+|(?=[^/:.\s]*\d)(?=[^/:.\s]*[A-Za-z])[A-Za-z0-9_\-+=]{32,})$"
+_KEY_NAMES = re.compile(  # not `stop_token` and its like, which are settings
+    r"(^|_|-)(api_?key|secret|password|authorization|bearer)$|^(key|token)$"
+    r"|(^|_|-)(api|auth|access|private|secret|hf)[_-](key|token)$",
+    re.IGNORECASE,
 )
+_VENDOR_KEYS = re.compile(  # by the marks that vendors give their keys; at least one digit tells them from words
+    r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_\-]*\d)("
+    r"(sk|xai|nvapi|pplx|csk|glpat)-[A-Za-z0-9_\-]{16,}"
+    r"|(gsk|hf|r8|fw|ghp|gho|ghs|github_pat|tgp_v1|sk|pk|rk)_[A-Za-z0-9_\-]{16,}"
+    r"|AIza[A-Za-z0-9_\-]{30,}|AKIA[A-Z0-9]{16}"
+    r"|eyJ[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{8,})"
+)
+_BEARER = re.compile(r"\bBearer\s+(?=\S*\d)[^\s\"']{16,}", re.IGNORECASE)
+_OPAQUE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9+/=]{32,}")
+_HASH = re.compile(r"[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
+_FREE = ("revision", "model", "name", "base", "reference", "benchmarks", "base_url")  # may hold long opaque names
 
 
-def _no_keys_inside(table: Mapping[str, Any], where: str) -> None:
+def _no_keys_inside(table: Mapping[str, Any], text: str, where: str) -> None:
+    """Refuse a plan that holds a key, in a value or in a comment: the plan is kept in the store and the report."""
+    problem = "a key is written into the plan (its value is not shown here)"
+    fix = (
+        'put it into an environment variable and write api_key_env = "NAME_OF_THE_VARIABLE"; '
+        "if the plan was shared, revoke the key"
+    )
     for path, name, value in _leaves(table):
-        if not isinstance(value, str):
-            continue
-        named = bool(_KEY_NAMES.search(name)) and name != "revision"
-        looks = name not in ("revision", "model", "name", "base") and bool(_KEY_VALUES.match(value.strip()))
-        if value and (named or looks):
+        if isinstance(value, str) and value.strip() and _is_key(path, name, value.strip()):
             raise FixIt(
-                "a key is written into the plan (its value is not shown here)",
-                where=f"{where}: {path}",
-                fix='put it into an environment variable and write api_key_env = "NAME_OF_THE_VARIABLE"; '
-                "if the plan was shared, revoke the key",
+                "a key is written into the plan (its value is not shown here)", where=f"{where}: {path}", fix=fix
             )
+    for number, line in enumerate(text.splitlines(), start=1):
+        if _VENDOR_KEYS.search(line) or _BEARER.search(line):
+            raise FixIt(problem, where=f"{where}: line {number}", fix=fix)
+
+
+def _is_key(path: str, name: str, value: str) -> bool:
+    if _KEY_NAMES.search(name) or _VENDOR_KEYS.search(value) or _BEARER.search(value):
+        return True
+    if name in _FREE or (".extra." in path and _HASH.fullmatch(value)):
+        return False
+    return bool(_OPAQUE.fullmatch(value))
 
 
 def _leaves(value: object, path: str = "", name: str = "") -> Iterator[tuple[str, str, object]]:
@@ -169,7 +211,9 @@ def _no_unknown_keys(table: Mapping[str, Any], where: str) -> None:
 
 def _only_known(table: object, kind: type[msgspec.Struct], where: str, path: str) -> None:
     known = kind.__struct_fields__
-    for key in cast("Mapping[str, Any]", table) if isinstance(table, dict) else ():
+    for key, value in cast("Mapping[str, Any]", table).items() if isinstance(table, dict) else ():
+        at = f"{path}.{key}" if path else key
         if key not in known:
-            at = f"{path}.{key}" if path else key
             raise FixIt(f"unknown key {key!r}", where=f"{where}: {at}", fix=nearest(key, known))
+        if key == "price":
+            _only_known(value, PriceTable, where, at)

@@ -251,10 +251,14 @@ def _place(report: Report, column: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _questions(report: Report) -> dict[str, str]:
-    """What the judges were asked, by rubric."""
-    setups = report["provenance"].get("setups", [])
-    asked = [item.get("questions", {}) for item in setups if isinstance(item, Mapping)]
-    return {name: str(question) for questions in asked for name, question in questions.items()}
+    """What the judges were asked, by rubric; two wordings of one rubric are told apart by their hash."""
+    asked: dict[str, str] = {}
+    rubrics = report["provenance"].get("rubrics", {})
+    for hashed, item in rubrics.items() if isinstance(rubrics, Mapping) else ():
+        if isinstance(item, Mapping) and "question" in item:
+            name = str(item.get("name", hashed))
+            asked[f"{name} ({hashed})" if name in asked else name] = str(item["question"])
+    return asked
 
 
 def _provenance(report: Report) -> dict[str, Any]:
@@ -266,8 +270,11 @@ def _provenance(report: Report) -> dict[str, Any]:
             for item in shown["data"]
             for file in item.get("files") or [{}]
         ]
-    if _plain(shown.get("setups"), list):
-        shown["setups"] = [{k: v for k, v in item.items() if k != "questions"} for item in shown["setups"]]
+    if _plain(shown.get("rubrics"), dict):
+        shown["rubrics"] = {
+            hashed: {"name": item.get("name"), "labels": ", ".join(map(str, item.get("labels", ())))}
+            for hashed, item in shown["rubrics"].items()
+        }
     return {key: _laid_out(value) for key, value in shown.items()}
 
 

@@ -1,10 +1,10 @@
 """Existing replies as plans: one for each target that the file names."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from . import benchmarks, traces
+from .assess import count_cases
 from .dialogue import Manner
 from .engine import Lane, Limits, Price
 from .errors import FixIt
@@ -32,18 +32,25 @@ class Written:
         raise FixIt(f"a written reply cannot be asked again ({len(request.turns)} turns)")
 
 
-def plans(path: Path, benchmark: str, judges_from: Path | None) -> Iterator[Plan]:
-    """The plans that judge a file of replies. Raises FixIt for rows, a benchmark or judges that do not fit."""
+def plans(path: Path, benchmark: str, judges_from: Path | None) -> list[Plan]:
+    """The plans that judge a file of replies, one a target.
+
+    Raises FixIt for rows, a benchmark or judges that do not fit: every row is matched here, before anything is judged.
+    """
     where = str(judges_from or path)
-    tables = read(judges_from)[0].judges if judges_from else {"default": JudgeTable(kind="classifier")}
+    file, text = read(judges_from) if judges_from else (None, "")
+    tables = file.judges if file else {"default": JudgeTable(kind="classifier")}
+    made_plans = []
     seats = seats_of(tables, where)
     for name, rows in traces.read(path, unnamed=path.stem).items():
         if benchmark:
             known, subset = benchmarks.load(benchmark)
             made = traces.as_benchmark(rows, known, subset)
         else:
-            made = traces.as_own_benchmark(path.stem, rows)
+            made = traces.as_own_benchmark(path, rows)
         target = Target(Lane(Written(name), Limits(WORKERS), Price(0, 0)), Manner(Sampling()))
-        plan = Plan(f"score {path.name}", (Chosen(made),), (target,), seats, options=OptionsTable())
+        plan = Plan(f"score {path.name}", (Chosen(made),), (target,), seats, options=OptionsTable(), text=text)
         check_seats(plan, where)
-        yield plan
+        count_cases(plan)
+        made_plans.append(plan)
+    return made_plans

@@ -38,6 +38,7 @@ def setup_of(plan: Plan, target: Target, benchmark: Benchmark, judge: str) -> tu
         "axes": benchmark.axes,
         "measures": [asdict(m) for m in benchmark.measures if m.rubric is None or m.rubric in rubrics],
         "questions": {name: rubric.question for name, rubric in rubrics.items()},
+        "labels": {name: dict(rubric.labels) for name, rubric in rubrics.items()},
     }
     return digest(_encode(decides)), _encode(decides | shown)
 

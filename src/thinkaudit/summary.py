@@ -41,17 +41,14 @@ class Setup:
 def make_report(store: Store) -> Report:
     """The report of everything in a store. Raises FixIt when there is nothing to report."""
     setups, older = _setups(store)
-    if not setups:
-        raise FixIt("the store holds no outcomes yet", where=str(store.path), fix="run a plan into it first")
     outcomes = _outcomes(store, setups)
+    if not outcomes:
+        raise FixIt("the store holds no outcomes yet", where=str(store.path), fix="run a plan into it first")
     facts = _facts(store)
     rates: list[RateRow] = []
     comparisons: list[Comparison] = []
-    for setup in setups:
-        found = outcomes.get(setup.id)
-        if found is None:
-            continue
-        for attack, rows in _by(found, "attack"):
+    for setup in (setup for setup in setups if setup.id in outcomes):
+        for attack, rows in _by(outcomes[setup.id], "attack"):
             rates += _rates(setup, attack, rows)
             comparisons += _comparisons(setup, attack, rows)
     targets = _targets(store, outcomes.values(), facts)
@@ -156,8 +153,7 @@ def _rate(
     hits, n = int(hit.sum()), judged.height
     clusters = judged.with_columns(hit=hit).group_by("case_id").agg(pl.col("hit").sum(), pl.len().alias("n"))
     found = rate(hits, n, effective=effective_size(clusters.select("hit", "n").iter_rows()) if n else None)
-    counts = Counter(rows["status"].to_list())
-    everyone = rows.height
+    counts, everyone = Counter(rows["status"].to_list()), rows.height
     return {
         "target": setup.target,
         "benchmark": setup.benchmark,
@@ -231,7 +227,8 @@ def _assessment(
         notes.append(f"The store also holds outcomes of earlier settings, which are not shown: {shown}.")
     state = last.get("state", "done")
     if state != "done":
-        notes.append(f"The last run ended as {state!r}; run the plan again to go on.")
+        how = "is still under way, or was killed" if state == "running" else f"ended as {state!r}"
+        notes.append(f"The last run {how}; run the plan again to go on.")
     return {
         "name": last.get("name", ""),
         "benchmarks": sorted({setup.benchmark for setup in setups}),
@@ -297,7 +294,7 @@ def _judges(setups: Sequence[Setup], facts: Sequence[Mapping[str, Any]]) -> list
 
 def _provenance(store: Store, setups: Sequence[Setup], facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     spent = store.spent()
-    benchmarks = {b["name"]: b for run in reversed(facts) for b in run.get("benchmarks", ())}
+    benchmarks = {(b["name"], b["subset"]): b for run in reversed(facts) for b in run.get("benchmarks", ())}
     return {
         "versions": sorted({run["version"] for run in facts}),
         "runs": [
@@ -305,20 +302,30 @@ def _provenance(store: Store, setups: Sequence[Setup], facts: Sequence[Mapping[s
         ],
         "plan": facts[0]["plan"] if facts else "",
         "data": [
-            {"benchmark": name, "revision": b["revision"], "subset": b["subset"], "files": b["files"]}
-            for name, b in sorted(benchmarks.items())
+            {"benchmark": b["name"], "revision": b["revision"], "subset": b["subset"], "files": b["files"]}
+            for _, b in sorted(benchmarks.items(), key=str)
         ],
         "setups": [
             {"target": s.target, "benchmark": s.benchmark, "judge": s.judge, "id": s.id}
-            | {key: s.spec[key] for key in ("manner", "judge_sampling", "rubrics", "questions")}
+            | {key: s.spec[key] for key in ("manner", "judge_sampling", "rubrics")}
             for s in setups
         ],
+        "rubrics": _rubrics(setups),
         "calls": {
             name: {"calls": s.calls, "input_tokens": s.input_tokens, "output_tokens": s.output_tokens,
                    "cost_usd": s.cost_usd, "calls_without_price": s.unpriced}
             for name, s in sorted(spent.items())
         },
     }  # fmt: skip
+
+
+def _rubrics(setups: Sequence[Setup]) -> dict[str, Any]:
+    """What the judges were asked, once for each wording, under the hash that the setups name."""
+    return {
+        hashed: {"name": name, "question": s.spec["questions"][name], "labels": s.spec.get("labels", {}).get(name, {})}
+        for s in setups
+        for name, hashed in sorted(s.spec["rubrics"].items())
+    }
 
 
 def _when(at: float | None) -> str | None:

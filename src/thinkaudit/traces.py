@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from . import data
+from .benchmarks import BUILTIN
 from .benchmarks.custom import MEASURES
 from .benchmarks.custom import case as own_case
 from .errors import FixIt
-from .rows import numbered
+from .rows import fingerprint, numbered
 from .rubrics import RUBRICS
 from .thinking import split_tags
 from .types import Benchmark, Case, Reply, Row, Thinking
@@ -66,15 +67,18 @@ def as_benchmark(rows: list[tuple[str, Row]], benchmark: Benchmark, subset: str 
     return replace(benchmark, sources=(), packaged=None, **_streaming(rows, match))
 
 
-def as_own_benchmark(name: str, rows: list[tuple[str, Row]]) -> Benchmark:
-    """The replies as a benchmark of their own: rubric, tags and measures as for a user's own prompts."""
+def as_own_benchmark(path: Path, rows: list[tuple[str, Row]]) -> Benchmark:
+    """The replies as a benchmark of their own: rubric, tags and measures as for a user's own prompts.
+
+    It has the file's name, and the file's content as its revision, so that outcomes of a changed file stand alone.
+    """
     cases = [_own_case(i, place, row) for i, (place, row) in enumerate(rows)]
     rubrics = {case.rubric.name: RUBRICS[case.rubric.name] for case in cases}
     axes = dict.fromkeys(tag for case in cases for tag, value in case.tags.items() if len(value) <= LONGEST_GROUP)
     return Benchmark(
-        name=name,
+        name=f"{path.stem}-replies" if path.stem in BUILTIN else path.stem,
         title=f"{len(rows):,} replies of your own",
-        revision=1,
+        revision=int(fingerprint(path)[0][:12], 16),
         rubrics=tuple(rubrics.values()),
         measures=tuple(measure for measure in MEASURES if measure.rubric in rubrics),
         axes=tuple(axes),
