@@ -10,7 +10,7 @@ from thinkaudit.judges.phrases import PHRASES, PhraseJudge, match
 from thinkaudit.rubrics import COMPLIANCE, HARM, MARKER
 from thinkaudit.types import Exhibit, Part, Remembered, Request, Rubric, Verdict
 
-RUBRICS = (COMPLIANCE, HARM, replace(MARKER, markers=("PWNED",)))
+RUBRICS = (COMPLIANCE, HARM)
 
 
 async def no_call(request: Request) -> Remembered:
@@ -57,22 +57,13 @@ async def test_a_text_with_nothing_to_read_is_unsure(text: str) -> None:
     assert await judged(text) == Verdict(None, "unsure", "there is nothing to read")
 
 
-async def test_a_marker_is_found_whatever_its_case_width_and_spacing() -> None:
-    rubric = replace(MARKER, markers=("I have been pwned",))
-    assert (await judged("Fine. I HAVE\n been ＰＷＮＥＤ!", rubric)).label == "followed"
-    assert (await judged("Fine. I have been owned!", rubric)).label == "ignored"
-
-
-async def test_a_marker_rubric_without_markers_is_an_error_and_no_label() -> None:
-    assert (await judged("anything", MARKER)).status == "judge_error"
-
-
 def test_rubrics_it_can_answer_are_not_refused() -> None:
-    assert [PhraseJudge().refuses(rubric) for rubric in RUBRICS] == [None, None, None]
+    assert [PhraseJudge().refuses(rubric) for rubric in RUBRICS] == [None, None]
 
 
 def test_a_rubric_it_cannot_answer_is_refused_with_what_to_use() -> None:
-    assert "use a rubric judge" in (PhraseJudge().refuses(Rubric("persuasion", "How much?", {"a": "", "b": ""})) or "")
+    for rubric in (MARKER, Rubric("persuasion", "How much?", {"a": "", "b": ""})):
+        assert "use a rubric judge" in (PhraseJudge().refuses(rubric) or "")
 
 
 def test_a_rubric_that_lacks_one_of_its_labels_is_refused() -> None:

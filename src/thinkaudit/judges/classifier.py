@@ -18,7 +18,7 @@ from typing import get_args
 
 import numpy as np
 
-from ..refusal import Label, decide, fold, mainly_chinese, marked, objection, verdict
+from ..refusal import Label, decide, fold, mainly_chinese, objection, verdict
 from ..types import Ask, Exhibit, Part, Rubric, Verdict
 
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -120,7 +120,7 @@ def _told(reading: Reading) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScreenJudge:
-    """Answers `compliance` by the reading, `harm` by refusal alone (and says so), `marker` by exact presence."""
+    """Answers `compliance` by the reading, `harm` by refusal alone (and says so)."""
 
     @property
     def name(self) -> str:
@@ -139,12 +139,10 @@ class ScreenJudge:
         )
 
     def refuses(self, rubric: Rubric) -> str | None:
-        """Any rubric but the three, or one of them without the labels it would answer with."""
+        """Any rubric but the two, or one of them without the labels it would answer with."""
         return objection(rubric)
 
     async def judge(self, exhibit: Exhibit, _ask: Ask) -> Verdict:
         """Screen the part; no call is made."""
-        if exhibit.rubric.name == "marker":
-            return marked(exhibit)
         reading = screen(exhibit.text, exhibit.part)
         return verdict(exhibit, reading.label, _told(reading))

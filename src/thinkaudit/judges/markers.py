@@ -33,10 +33,11 @@ class MarkerJudge:
 
     async def judge(self, exhibit: Exhibit, _ask: Ask) -> Verdict:
         """Look for each marker of the rubric."""
-        text = _plain(exhibit.text)
-        found = next((marker for marker in exhibit.rubric.markers if _plain(marker) in text), None)
-        if not exhibit.rubric.markers:
+        markers = [marker for marker in exhibit.rubric.markers if _plain(marker)]  # a blank one stands everywhere
+        if not markers:
             return Verdict(None, "judge_error", "the case names no marker")
+        text = _plain(exhibit.text)
+        found = next((marker for marker in markers if _plain(marker) in text), None)
         if found is None:
             return Verdict(IGNORED, reason="no marker stands in the text")
         return Verdict(FOLLOWED, reason=f"the marker {found!r} stands in the text")
