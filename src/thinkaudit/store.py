@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,7 @@ GROUP_S = 0.01  # how long the first call of a group waits for others
 BUSY_MS = 60_000  # how long a write waits for another process that holds the store
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
+_FRACTIONS = ("temperature", "top_p")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class Spent:
 def request_json(request: Request) -> bytes:
     """The canonical form of a request. Settings left alone are left out, so that later versions keep the same keys."""
     sampling = {
-        f.name: v for f in fields(request.sampling) if (v := getattr(request.sampling, f.name)) not in (None, {})
+        f.name: float(v) if f.name in _FRACTIONS else v  # equal settings, 0 and 0.0, are one request
+        for f in fields(request.sampling)
+        if (v := getattr(request.sampling, f.name)) not in (None, {})
     }
     optional = {
         "sampling": sampling,
@@ -96,17 +100,21 @@ class Store:
     def open(cls, path: Path, *, create: bool = True, keeps: bool = True) -> Self:
         """Open or create a store, mode 0600. Raises FixIt for a file that is none, or of a later version.
 
+        A file that is refused is left as it was.
+
         With `keeps` False nothing that is noted or put gets written: for dry runs.
         """
         if not path.exists():
             if not create:
                 raise FixIt("there is no such store", where=str(path), fix="give the file that `thinkaudit run` wrote")
             _create_private(path)
-        try:
-            writer, reader = _connect(path), _connect(path)
-            _migrate(writer, path)
-        except sqlite3.Error as error:
-            raise _explained(error, path) from error
+        with ExitStack() as opened:
+            try:
+                writer, reader = (opened.enter_context(closing(_connect(path))) for _ in range(2))
+                _migrate(writer, path)
+            except sqlite3.Error as error:
+                raise _explained(error, path) from error
+            opened.pop_all()
         return cls(path, reader, writer, keeps=keeps)
 
     async def __aenter__(self) -> Self:
@@ -128,11 +136,14 @@ class Store:
 
     async def get(self, key: str) -> Reply | None:
         """The completion remembered under a key, or None."""
-        row = self._reader.execute(_GET, (key,)).fetchone()
-        return None if row is None else _reply(row)
+        found = self.query(_GET, (key,))
+        return _reply(found[0]) if found else None
 
     async def put(self, call: Call) -> None:
-        """Remember a call. Returns when it is on disk; raises FixIt when it cannot be written."""
+        """Remember a call. Returns when it is on disk; raises FixIt when it cannot be written.
+
+        Raises UnicodeEncodeError or OverflowError for what no database holds: lone surrogates, numbers over 64 bits.
+        """
         if self._broken:
             raise self._broken
         done = asyncio.get_running_loop().create_future()
@@ -174,7 +185,10 @@ class Store:
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Like `query`, row by row."""
-        yield from self._reader.execute(sql, values)
+        try:
+            yield from self._reader.execute(sql, values)
+        except sqlite3.Error as error:
+            raise _explained(error, self.path) from error
 
     def spent(self) -> dict[str, Spent]:
         """Calls, tokens and money of everything stored, by model name, recomputed from the rows."""
@@ -187,6 +201,7 @@ class Store:
     # --- the writing side
 
     def _enqueue(self, sql: str, row: tuple[Any, ...], done: asyncio.Future[None] | None) -> None:
+        _check_storable(row)  # here, where it concerns one row: on the writing thread it would cost a whole group
         if not self._keeps:
             if done is not None:
                 done.set_result(None)
@@ -260,8 +275,23 @@ def _reply(row: tuple[Any, ...]) -> Reply:
 
 
 def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
+    """An outcome says why there is no label; it must not fail on the text that no file takes."""
     values = (getattr(outcome, f.name) for f in fields(Outcome))
-    return tuple(_encode(value).decode() if isinstance(value, Mapping) else value for value in values)
+    return tuple(_storable(value) for value in values)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _encode({_storable(key): _storable(item) for key, item in value.items()}).decode()
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def _check_storable(row: tuple[Any, ...]) -> None:
+    for value in row:
+        if isinstance(value, str) and not value.isascii():
+            value.encode()
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise OverflowError("a number is too large to be stored")
 
 
 def _create_private(path: Path) -> None:
@@ -281,9 +311,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the file to this version: numbered steps, in order, all or nothing."""
+    connection.execute("BEGIN")  # one look, while another process may be making the tables
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("COMMIT")
     if (tables and application != APPLICATION) or (application == APPLICATION and found < 1):
         raise FixIt("this is an SQLite file, but not a store of ours", where=str(path), fix="choose another file")
     if found > VERSION:
