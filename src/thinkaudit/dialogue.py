@@ -5,12 +5,11 @@ answer alone: thinking never leaves the turn it was written in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from .types import Ask, Remembered, Request, Sampling, Turn
-
-PREFILL_OPEN, PREFILL_CLOSE = "<think>\n", "</think>"
+from .thinking import PREFILL_CLOSE, PREFILL_OPEN, prefill
+from .types import Ask, Remembered, Request, Sampling, Thinking, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,8 @@ def calls_needed(turns: Sequence[Turn], manner: Manner) -> int:
     """How many calls a whole dialogue takes."""
     given = merged(turns) if manner.system_role == "user" else tuple(turns)
     asked = sum(_is_asked(given, i) for i in range(len(given)))
-    return max(1, asked) * (2 if manner.thinking == "prefill" else 1)
+    last = bool(given) and _is_asked(given, len(given) - 1)
+    return (asked + (not last)) * (2 if manner.thinking == "prefill" else 1)
 
 
 def _is_asked(turns: Sequence[Turn], i: int) -> bool:
@@ -74,9 +74,10 @@ async def _reply(ask: Ask, turns: tuple[Turn, ...], manner: Manner, repeat: int)
         return await ask(Request(turns, manner.sampling, repeat=repeat))
     # the thinking is part of the second request, so an answer is never drawn without the thinking it belongs to
     sampling = manner.sampling
-    cap = Sampling(sampling.temperature, sampling.top_p, manner.thinking_max_tokens, sampling.seed, sampling.extra)
+    cap = replace(sampling, max_tokens=manner.thinking_max_tokens)
     thought = await ask(Request(turns, cap, prefix=PREFILL_OPEN, stop=(PREFILL_CLOSE,), repeat=repeat))
+    words = thought.reply.answer.partition(PREFILL_CLOSE)[0].strip()  # not every server stops where it is told to
     if thought.reply.finish == "blocked":
-        return thought
-    prefix = f"{PREFILL_OPEN}{thought.reply.answer.strip()}\n{PREFILL_CLOSE}\n\n"
-    return await ask(Request(turns, sampling, prefix=prefix, repeat=repeat))
+        so_far = Thinking("full", words, carrier="prefill", closed=False) if words else Thinking()
+        return replace(thought, reply=replace(thought.reply, answer="", thinking=so_far))
+    return await ask(Request(turns, sampling, prefix=prefill(words), repeat=repeat))

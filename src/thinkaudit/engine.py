@@ -16,13 +16,14 @@ import stamina
 
 from .errors import CallFailed, FixIt, OverBudget, TargetStopped, ThinkauditError, TryAgain
 from .store import Call, Store, call_key
-from .thinking import split_tags
-from .types import Identity, Model, Remembered, Reply, Request
+from .thinking import prefilled, split_tags
+from .types import Identity, Model, Remembered, Reply, Request, Thinking, Usage
 
 PATIENCE_S = 900.0  # how long one call keeps trying while the server only asks it to wait
 TRIES = 5  # how often a call may time out, be refused a connection or meet a 5xx
 LONGEST_WAIT_S = 600.0  # a server that asks for more than this has stopped us for the day
 HOPELESS = 20  # failures in a row, without any success between, after which a model is given up
+LARGEST_COUNT = 2**53  # a server that counts more tokens does not count
 CHARS_PER_TOKEN = 4  # a rough English average, used only to pace and to forecast
 
 
@@ -108,11 +109,15 @@ class Gate:
         else:
             self._inside += 1
         try:
-            while (wait := self.closed_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be pushed back while we sleep
-                await asyncio.sleep(wait)
+            await self.until_open()
             yield
         finally:
             self._leave()
+
+    async def until_open(self) -> None:
+        """Wait as long as the gate is closed, which may be pushed back while we sleep."""
+        while (wait := self.closed_until - time.monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait)
 
     def slow_down(self, seconds: float) -> None:
         """Close for some seconds and halve the places, once for all calls that were sent before the last halving."""
@@ -181,11 +186,17 @@ class Budget:
 
     @contextmanager
     def reserve(self, usd: float, *, first: bool) -> Iterator[None]:
-        """Hold money for a call; raises OverBudget when it is not there. A first call only needs some money left."""
+        """Hold money for a call; raises OverBudget when it is not there.
+
+        A first call only needs some money left, and holds none: nobody knows yet what calls cost there, and the most
+        that it may cost would keep others from theirs.
+        """
+        usd = 0.0 if first else usd
         if self.cap_usd is not None:
             held = self.spent_usd + self._reserved
-            if held >= self.cap_usd or (not first and held + usd > self.cap_usd):
-                raise OverBudget(f"the budget of {self.cap_usd:.2f} USD is spent ({self.spent_usd:.2f} USD)")
+            if self.spent_usd >= self.cap_usd or (not first and held + usd > self.cap_usd):
+                parts = f"{self.spent_usd:.2f} spent, {self._reserved:.2f} for calls under way"
+                raise OverBudget(f"the next call would pass the budget of {self.cap_usd:.2f} USD ({parts})")
         self._reserved += usd
         try:
             yield
@@ -209,8 +220,10 @@ class Engine:
         good, OverBudget or Interrupted when nothing new may be asked, FixIt when the store cannot be written.
         """
         key = call_key(lane.identity, request)
-        if flight := self._flights.get(key):
-            return replace(await asyncio.shield(flight), fresh=False)
+        while flight := self._flights.get(key):
+            await asyncio.wait([flight])  # raises only when we ourselves are cancelled, not when the other asker is
+            if not flight.cancelled():
+                return replace(flight.result(), fresh=False)
         if (reply := await self.store.get(key)) is not None:
             lane.tally.remembered += 1
             return Remembered(key, reply)
@@ -244,7 +257,7 @@ class Engine:
         try:
             with self.budget.reserve(lane.forecast_usd(request), first=first):
                 started = time.monotonic()
-                reply = _with_its_thinking(_clean(await self._try(lane, request)), request.prefix)
+                reply = _clean(_with_its_thinking(await self._try(lane, request), request.prefix))
                 cost = _cost(lane.price, reply)
                 self.under_way += 1
                 try:
@@ -269,7 +282,12 @@ class Engine:
         except TargetStopped as stop:
             lane.stopped = lane.stopped or stop
             raise
+        except FixIt as error:  # whatever it is, it concerns this model and no other
+            lane.stopped = lane.stopped or TargetStopped(error.problem, where=error.where, fix=error.fix)
+            raise lane.stopped from error
         except (TryAgain, CallFailed) as error:
+            if isinstance(error, TryAgain):
+                self._refuse_if_stopped(lane)  # not tried again because nothing may be asked: that is no failure
             self._count_failure(lane, error)
             raise
         lane.failures_in_a_row = 0
@@ -306,12 +324,13 @@ class Engine:
             estimate = lane.forecast(request) if lane.limits.tokens_per_minute else 0.0
             await lane.requests.take(1)
             await lane.tokens.take(estimate)
+            await lane.gate.until_open()  # someone may have been told to slow down meanwhile
             self._refuse_if_stopped(lane)
             self.under_way += 1
             try:
                 reply = await lane.model.complete(request)
             except TryAgain as error:
-                if error.trouble == "rate_limited":
+                if error.trouble == "rate_limited" or error.after:
                     lane.gate.slow_down(min(error.after or 1.0, LONGEST_WAIT_S))
                     lane.tally.waiting_until = lane.gate.closed_until
                 raise
@@ -354,20 +373,27 @@ def _cost(price: Price | None, reply: Reply) -> float | None:
 
 
 def _clean(reply: Reply) -> Reply:
-    """A reply that can be stored: lone surrogates, which no encoding knows, become question marks."""
-    try:
-        f"{reply.answer}{reply.thinking.text}{reply.note}".encode()
-    except UnicodeEncodeError:
-        answer, text, note = (
-            part.encode(errors="replace").decode() for part in (reply.answer, reply.thinking.text, reply.note)
-        )
-        return replace(reply, answer=answer, note=note, thinking=replace(reply.thinking, text=text))
-    return reply
+    """A reply that can be stored: lone surrogates, which no encoding knows, become question marks.
+
+    Counts that no server can mean are left out.
+    """
+    usage, thinking = reply.usage, reply.thinking
+    if any((count or 0) >= LARGEST_COUNT for count in (usage.input, usage.output, thinking.tokens)):
+        usage, thinking = Usage(), replace(thinking, tokens=None)
+    answer, text, note = (
+        part if part.isascii() else part.encode(errors="replace").decode()
+        for part in (reply.answer, thinking.text, reply.note)
+    )
+    return replace(reply, answer=answer, usage=usage, note=note, thinking=replace(thinking, text=text))
 
 
 def _with_its_thinking(reply: Reply, prefix: str) -> Reply:
-    """An answer that continues prefilled thinking keeps that thinking beside it."""
-    thinking, _ = split_tags(prefix)
-    if not prefix or not thinking.closed or thinking.kind != "full":
+    """An answer that continues prefilled thinking keeps that thinking beside it, and what it goes on to think."""
+    thinking = prefilled(prefix) if prefix else None
+    if thinking is None:
         return reply
-    return replace(reply, thinking=replace(thinking, carrier="prefill"))
+    more, answer = split_tags(reply.answer, finish=reply.finish)
+    if more.kind == "full":
+        text = "\n\n".join(part for part in (thinking.text, more.text) if part)
+        thinking = Thinking("full", text, carrier="prefill", closed=more.closed)
+    return replace(reply, answer=answer, thinking=thinking)

@@ -31,6 +31,8 @@ from .types import Finish, Reply, Status, Thinking
 
 # --- markers ---------------------------------------------------------------------------------------------------
 
+PREFILL_OPEN, PREFILL_CLOSE = "<think>\n", "</think>"  # what we open and close thinking with
+
 # family to (opens, closes, begins or ends the answer), each without its first character; a new vendor is one entry
 _FAMILIES: dict[str, tuple[str, str, str]] = {
     **{
@@ -144,6 +146,20 @@ def strip_tags(text: str, *, finish: Finish = "stop") -> str:
     marked as thinking, so it must not become answer.
     """
     return split_tags(text, finish=finish)[1]
+
+
+def prefill(words: str) -> str:
+    """Assistant text that holds finished thinking, for a model to go on from with its answer."""
+    return f"{PREFILL_OPEN}{words}\n{PREFILL_CLOSE}\n\n"
+
+
+def prefilled(prefix: str) -> Thinking | None:
+    """The thinking in what `prefill` made, exactly, whatever its words; None for any other prefix."""
+    tail = f"\n{PREFILL_CLOSE}\n\n"
+    if not (prefix.startswith(PREFILL_OPEN) and prefix.endswith(tail)):
+        return None
+    words = prefix[len(PREFILL_OPEN) : -len(tail)]
+    return Thinking("full", words, carrier="prefill") if words else Thinking()
 
 
 def answer_status(reply: Reply) -> Status:
