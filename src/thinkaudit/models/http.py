@@ -6,6 +6,7 @@ where it puts thinking (`wire.py`). Redirects are not followed, so that a key ne
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,8 @@ from ..types import Identity, ModelSettings, Reply, Request
 from ..wire import fold, read_body
 
 LARGEST_REPLY = 32 * 2**20  # bytes; thinking of a million tokens is about 5 MB
+LARGEST_ERROR = 65_536  # bytes of an error body that are read
+CONNECT_S = 20.0
 DEFAULT_URL = "https://api.openai.com/v1"
 
 CONTINUE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # style to (body, last message)
@@ -30,6 +33,12 @@ CONTINUE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # style to (body
     "prefix": ({}, {"prefix": True}),  # DeepSeek beta, Mistral
     "assistant": ({}, {}),  # llama.cpp, OpenRouter, others that continue a last assistant message
 }
+
+NEAR = 60  # characters between a setting and the words that refuse it
+_REFUSAL = re.compile(
+    r"unsupported|not? (?:be )?support|not (?:permitted|allowed|available)|unrecogni[sz]ed|unknown|unexpected|extra",
+    re.IGNORECASE,
+)
 
 # a setting that a server may refuse: what is sent in its place, or nothing
 _INSTEAD: dict[str, str | None] = {
@@ -64,7 +73,7 @@ class HttpModel:
             headers["Authorization"] = f"Bearer {self._at.key}"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._at.concurrency, keepalive_timeout=60),
-            timeout=aiohttp.ClientTimeout(total=self._at.timeout_s, sock_connect=20),
+            timeout=aiohttp.ClientTimeout(total=self._at.timeout_s, sock_connect=CONNECT_S),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=_proxy(self._url),
@@ -93,9 +102,11 @@ class HttpModel:
                 if response.status == 200:
                     whole = await self._whole(response)
                     return read_body(whole, model=self.identity.model, raw=bool(request.prefix))
-                problem = _Problem.of(await response.content.read(65_536))
+                problem = _Problem.of(await _beginning(response))
                 retry_after = _seconds(response.headers.get("Retry-After"))
                 return self._refused(response.status, problem, retry_after, body)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise TryAgain("connection", f"no connection within {CONNECT_S:g} s") from error
         except TimeoutError as error:
             raise TryAgain("timeout", f"no reply within {self._at.timeout_s:g} s") from error
         except aiohttp.ClientError as error:
@@ -161,9 +172,12 @@ class HttpModel:
         raise CallFailed(f"the server refused the request ({status} {problem.code})".replace(" )", ")"))
 
     def _adapt(self, problem: "_Problem", body: Mapping[str, Any]) -> bool:
-        """Leave out or rename a setting that the server's error names, once; False when it names none we sent."""
+        """Leave out or rename a setting that the server refuses; False when it refuses none that was sent.
+
+        Calls that were under way meanwhile sent it too: they are sent again like the first.
+        """
         for name, instead in _INSTEAD.items():
-            if name in body and name not in self.adaptations and problem.names(name):
+            if name in body and problem.refuses(name):
                 self.adaptations[name] = instead
                 return True
         return False
@@ -180,14 +194,17 @@ class _Problem:
     @classmethod
     def of(cls, data: bytes) -> Self:
         try:
-            body = msgspec.json.decode(data)
-        except msgspec.DecodeError:
+            body = _object(data)
+        except TryAgain:
             body = {}
-        error = body.get("error", body) if isinstance(body, dict) else {}
+        error = body.get("error", body)
         if not isinstance(error, dict):
             error = {"message": error}
         inner = error.get("innererror")
         code = (inner.get("code") if isinstance(inner, dict) else None) or error.get("code") or error.get("type") or ""
+        metadata = error.get("metadata")
+        if isinstance(metadata, dict) and "flagged_input" in metadata:  # OpenRouter: 403 for a prompt it moderates
+            code = "moderation_blocked"
         return cls(_word(code), str(error.get("param") or ""), str(error.get("message") or error.get("detail") or ""))
 
     @property
@@ -198,8 +215,18 @@ class _Problem:
             "contentfilter", "prohibited_content", "moderation_blocked", "content_blocked",
         }  # fmt: skip
 
-    def names(self, setting: str) -> bool:
-        return self.param.startswith(setting) or (not self.param and setting in self.message)
+    def refuses(self, setting: str) -> bool:
+        """Whether the server will not have a setting at all. One that is only too large is not to be left out.
+
+        A message may echo the prompt, so that naming the setting somewhere is not enough.
+        """
+        if self.param and not self.param.startswith(setting):
+            return False
+        if self.code.startswith("unsupported"):
+            return bool(self.param) or setting in self.message
+        found = _REFUSAL.search(self.message)
+        near = self.message[max(0, found.start() - NEAR) : found.end() + NEAR] if found else ""
+        return bool(found) and (bool(self.param) or re.search(rf"\b{setting}\b", near) is not None)
 
 
 def _style(settings: ModelSettings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -218,7 +245,7 @@ def _word(value: object) -> str:
 def _object(data: bytes) -> Mapping[str, Any]:
     try:
         body: object = msgspec.json.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         try:  # some servers escape lone surrogates, which the strict reader refuses
             body = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -228,29 +255,49 @@ def _object(data: bytes) -> Mapping[str, Any]:
     return body
 
 
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an error up to a limit; it may come in pieces."""
+    data = b""
+    async for part in response.content.iter_any():
+        data += part
+        if len(data) >= LARGEST_ERROR:
+            break
+    return data
+
+
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[str, Any]]:
     """The JSON objects of a server-sent event stream; it must end with [DONE] or a finish reason."""
-    size, done, rest = 0, False, b""
+    done = False
+    async for line in _lines(response):
+        data = line[5:].strip() if line.startswith(b"data:") else b""
+        if data == b"[DONE]":
+            done = True
+        elif data:
+            chunk = _object(data)
+            done = done or _ends(chunk)
+            yield chunk
+    if not done:
+        raise TryAgain("malformed", "the stream broke off")
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    size, rest = 0, b""
     async for part in response.content.iter_any():
         size += len(part)
         if size > LARGEST_REPLY:
             raise CallFailed(f"the reply is larger than {LARGEST_REPLY >> 20} MiB")
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
-            if data == b"[DONE]":
-                done = True
-            elif data:
-                chunk = _object(data)
-                done = done or any(
-                    isinstance(choice, dict) and choice.get("finish_reason") for choice in chunk.get("choices") or ()
-                )
-                yield chunk
+            yield line
         await asyncio.sleep(0)
-    if not done:
-        raise TryAgain("malformed", "the stream broke off")
+    yield rest
+
+
+def _ends(chunk: Mapping[str, Any]) -> bool:
+    """Whether a chunk says why the text ends: a finish reason, or an error, which the reader of the whole raises."""
+    choices = chunk.get("choices")
+    reasons = [c.get("finish_reason") for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+    return any(reasons) or bool(chunk.get("error"))
 
 
 def _proxy(url: str) -> str | None:
