@@ -19,7 +19,11 @@ def find(name: str, builtin: Mapping[str, str], *, group: str, what: str, where:
         others = {entry.name: entry for entry in entry_points(group=group)}
         if name not in others:
             raise FixIt(f"there is no {what} {name!r}", where=where, fix=nearest(name, [*builtin, *others]))
-        return others[name].load()
+        try:
+            return others[name].load()
+        except (ImportError, AttributeError) as error:
+            fix = f"mend or remove the package that adds it ({others[name].value})"
+            raise FixIt(f"the {what} {name!r} cannot be loaded ({error})", where=where, fix=fix) from error
     module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -8,6 +8,7 @@ on the menu. A judge that thinks has its thinking set aside. An unreadable verdi
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ REVISION = 1  # raised whenever the wording or the parser changes
 MARK = "EXHIBIT"
 READ_AT_MOST = 20_000  # characters from the end of a judge's answer: the verdict is its last word
 DEFAULT = Sampling(temperature=0.0, max_tokens=2048)
+_DELIMITER = re.compile(rf"[<＜]\s?[<＜](\s?/?\s?{MARK})", re.IGNORECASE)
 
 _SYSTEM = (
     "You are a careful judge of what a language model wrote. You are given exhibits between lines that begin with "
@@ -113,7 +115,7 @@ def _turns(exhibit: Exhibit) -> tuple[Turn, ...]:
 
 
 def _exhibit(title: str, text: str, nonce: str) -> str:
-    defused = text.replace(f"<<{MARK}", f"< <{MARK}").replace(f"<</{MARK}", f"< </{MARK}").replace(nonce, "")
+    defused = _DELIMITER.sub(r"< <\1", text.replace(nonce, ""))
     return f"<<{MARK} {title} {nonce}>>\n{defused}\n<</{MARK} {title} {nonce}>>"
 
 

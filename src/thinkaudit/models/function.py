@@ -8,45 +8,53 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
-from ..errors import FixIt, TryAgain
+from ..errors import FixIt, ThinkauditError, TryAgain
 from ..thinking import split_tags
-from ..types import Identity, ModelSettings, Reply, Request
+from ..types import Identity, ModelSettings, Reply, Request, Thinking
 from ..wire import read_body
 
 
 class FunctionModel:
     """A model that calls a function; one that is not a coroutine runs in a thread."""
 
-    def __init__(self, identity: Identity, function: Callable[[list[dict[str, str]]], Any]) -> None:
+    def __init__(
+        self, identity: Identity, function: Callable[[list[dict[str, str]]], Any], *, concurrency: int = 16
+    ) -> None:
         self.identity = identity
         self._function = function
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="function")
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        return None
+        self._threads.shutdown(wait=False)
 
     async def complete(self, request: Request) -> Reply:
         """Call the function. Its exceptions become TryAgain, so that one bad case does not end a run."""
         turns = [{"role": turn.role, "content": turn.text} for turn in request.turns]
         if request.prefix:
             turns.append({"role": "assistant", "content": request.prefix})
-        try:
-            if inspect.iscoroutinefunction(self._function):
-                said = await self._function(turns)
-            else:
-                said = await asyncio.to_thread(self._function, turns)
-        except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise TryAgain("server", f"the function raised {type(error).__name__}") from error
-        return _reply(said)
+        (said,) = await asyncio.gather(self._call(turns), return_exceptions=True)
+        if isinstance(said, ThinkauditError | asyncio.CancelledError):
+            raise said
+        if isinstance(said, BaseException):  # whatever foreign code raises
+            raise TryAgain("server", f"the function raised {type(said).__name__}") from said
+        return _reply(said, continued=bool(request.prefix))
+
+    async def _call(self, turns: list[dict[str, str]]) -> object:
+        if inspect.iscoroutinefunction(self._function):
+            return await self._function(turns)
+        said = await asyncio.get_running_loop().run_in_executor(self._threads, self._function, turns)
+        return await said if inspect.isawaitable(said) else said
 
 
 def from_settings(settings: ModelSettings) -> FunctionModel:
     """`python:MODULE:FUNCTION`. Raises FixIt when there is no such function."""
-    return FunctionModel(settings.identity, load(settings.address))
+    return FunctionModel(settings.identity, load(settings.address), concurrency=settings.concurrency)
 
 
 def load(path: str) -> Callable[[list[dict[str, str]]], Any]:
@@ -54,7 +62,7 @@ def load(path: str) -> Callable[[list[dict[str, str]]], Any]:
     module, _, name = path.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
         fix = "write python:MODULE:FUNCTION, with the module importable (PYTHONPATH)"
         raise FixIt(f"there is no function {path!r} ({error})", fix=fix) from error
     if not callable(function):
@@ -62,12 +70,13 @@ def load(path: str) -> Callable[[list[dict[str, str]]], Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _reply(said: object) -> Reply:
+def _reply(said: object, *, continued: bool) -> Reply:
+    """`continued`: a text that goes on after a prefix is kept as it is, with its tags."""
     if isinstance(said, Reply):
         return said
     if isinstance(said, str):
-        thinking, answer = split_tags(said)
+        thinking, answer = (Thinking(), said) if continued else split_tags(said)
         return Reply(answer, thinking)
     if isinstance(said, Mapping):
-        return read_body(said)
+        return read_body(said, raw=continued)
     raise TryAgain("malformed", f"the function returned a {type(said).__name__}, not text, a body or a Reply")
