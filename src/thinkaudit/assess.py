@@ -220,7 +220,9 @@ class Assessment:
         reply, case = said.reply, item.case
         status = answer_status(reply) if part == "answer" else "ok"
         if status != "ok":
-            self._note(target, item, part, Verdict(None, status, reply.note), said)
+            self._note(
+                target, item, part, Verdict(None, status, reply.note if status == "provider_blocked" else ""), said
+            )
             return
         seat = self.plan.seat(item.chosen.benchmark, case.rubric)
         text = reply.answer if part == "answer" else reply.thinking.text

@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Self
@@ -101,7 +101,8 @@ class HttpModel:
             async with self._session.post(self._url, data=msgspec.json.encode(body), allow_redirects=False) as response:
                 if response.status == 200:
                     whole = await self._whole(response)
-                    return read_body(whole, model=self.identity.model, raw=bool(request.prefix))
+                    reply = read_body(whole, model=self.identity.model, raw=bool(request.prefix))
+                    return _after(request.prefix, reply)
                 problem = _Problem.of(await _beginning(response))
                 retry_after = _seconds(response.headers.get("Retry-After"))
                 return self._refused(response.status, problem, retry_after, body)
@@ -307,6 +308,15 @@ def _proxy(url: str) -> str | None:
     """
     parts = urlsplit(url)
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+def _after(prefix: str, reply: Reply) -> Reply:
+    """Without the text that was to be continued: llama.cpp's server, for one, says it again before it goes on."""
+    wanted = prefix.strip()
+    said = reply.answer.lstrip()
+    if not wanted or not said.startswith(wanted):
+        return reply
+    return replace(reply, answer=said[len(wanted) :].lstrip())
 
 
 def _response_format(schema: str | None) -> dict[str, Any] | None:
