@@ -147,7 +147,7 @@ def score(
 
 @app.command()
 def doctor(plan: PlanPath) -> None:
-    """One real call to each model: can it be reached, is its thinking visible and of which kind, can the judge be read."""
+    """One real call to each model: is it reachable, is its thinking visible, of which kind; can the judge be read."""
     from .doctor import examine
     from .planfile import read
 
