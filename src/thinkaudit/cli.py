@@ -109,6 +109,7 @@ def run(
     wanted = [name.strip() for name in only.split(",") if name.strip()]
     built = _build(replace(file, options=options), text, str(plan), wanted)
     path = store or Path(f"{_file_name(built.name)}.db")
+    _fetch_missing(built)
     if dry_run:
         _dry_run(built, path)
         return
@@ -254,6 +255,16 @@ def _build(file: "PlanFile", text: str, where: str, only: list[str] | None = Non
     from .plan import build
 
     return build(file, text=text, where=where, only=only or ())
+
+
+def _fetch_missing(plan: "Plan") -> None:
+    """Pinned files that are not here yet: fetched and checked, so that a plan just works."""
+    from .data import fetch
+
+    for chosen in plan.benchmarks:
+        for source in chosen.benchmark.sources:
+            if source.url:
+                fetch(source, notify=_say, owner=chosen.benchmark.name)
 
 
 def _describe(plan: "Plan") -> None:
