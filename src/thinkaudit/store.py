@@ -249,7 +249,8 @@ _REPLY_COLUMNS = (
     "answer", "thinking", "thinking_kind", "thinking_tokens", "carrier", "closed", "finish", "input_tokens",
     "output_tokens", "note",
 )  # fmt: skip
-_OUTCOME_COLUMNS = tuple("case_id" if f.name == "case" else f.name for f in fields(Outcome))
+_OUTCOME_FIELDS = tuple(f.name for f in fields(Outcome))
+_OUTCOME_COLUMNS = tuple("case_id" if name == "case" else name for name in _OUTCOME_FIELDS)
 _GET = f"SELECT {', '.join(_REPLY_COLUMNS)} FROM calls WHERE key = ?"  # noqa: S608
 _PUT_CALL = _insert(
     "IGNORE", "calls", ("key", "name", "model", "revision", "request", "cost_usd", "seconds", "at", *_REPLY_COLUMNS)
@@ -276,14 +277,15 @@ def _reply(row: tuple[Any, ...]) -> Reply:
 
 def _outcome_row(outcome: Outcome) -> tuple[Any, ...]:
     """An outcome says why there is no label; it must not fail on the text that no file takes."""
-    values = (getattr(outcome, f.name) for f in fields(Outcome))
-    return tuple(_storable(value) for value in values)
+    return tuple(_storable(getattr(outcome, name)) for name in _OUTCOME_FIELDS)
 
 
 def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="replace").decode()
     if isinstance(value, Mapping):
         return _encode({_storable(key): _storable(item) for key, item in value.items()}).decode()
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    return value
 
 
 def _check_storable(row: tuple[Any, ...]) -> None:
