@@ -146,6 +146,7 @@ class Server:
         self.behaviours, self.latency_s = behaviours, latency_s
         self.requests: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
+        self.log: list[tuple[str, str]] = []  # the model and the last text of every request, in order
         self.keys: set[str] = set()
         self.under_way = self.most_under_way = 0
         self.url = ""
@@ -168,6 +169,7 @@ class Server:
         nth = self.requests[key]
         self.requests[key] += 1
         self.models[model] += 1
+        self.log.append((model, last_text(body)))
         self.keys.add(request.headers.get("Authorization", ""))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -195,6 +197,14 @@ async def _started(server: Server) -> web.AppRunner:
     return runner
 
 
+async def _stopped(runner: web.AppRunner) -> None:
+    await runner.cleanup()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
 @contextmanager
 def serving(more: Mapping[str, Behaviour] | None = None, *, latency_s: float = 0.0) -> Iterator[Server]:
     """A running server, on a thread of its own."""
@@ -206,7 +216,7 @@ def serving(more: Mapping[str, Behaviour] | None = None, *, latency_s: float = 0
     try:
         yield server
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_stopped(runner), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
@@ -258,13 +268,11 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "thinkaudit", *map(str, arguments)]
 
 
-def thinkaudit(
-    *arguments: str | Path, cwd: Path, timeout: float = 120, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def thinkaudit(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end; both streams as text."""
     return subprocess.run(
         command(*arguments),
-        cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=timeout, check=False,
+        cwd=cwd, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
