@@ -34,7 +34,7 @@ CONTINUE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # style to (body
     "assistant": ({}, {}),  # llama.cpp, OpenRouter, others that continue a last assistant message
 }
 
-NEAR = 60  # characters between a setting and the words that refuse it
+_SENTENCE = re.compile(r"[.!?]\s|\n")
 _REFUSAL = re.compile(
     r"unsupported|not? (?:be )?support|not (?:permitted|allowed|available)|unrecogni[sz]ed|unknown|unexpected|extra",
     re.IGNORECASE,
@@ -177,6 +177,8 @@ class HttpModel:
 
         Calls that were under way meanwhile sent it too: they are sent again like the first.
         """
+        for message in body["messages"]:
+            problem = replace(problem, message=problem.message.replace(message["content"], ""))
         for name, instead in _INSTEAD.items():
             if name in body and problem.refuses(name):
                 self.adaptations[name] = instead
@@ -225,9 +227,8 @@ class _Problem:
             return False
         if self.code.startswith("unsupported"):
             return bool(self.param) or setting in self.message
-        found = _REFUSAL.search(self.message)
-        near = self.message[max(0, found.start() - NEAR) : found.end() + NEAR] if found else ""
-        return bool(found) and (bool(self.param) or re.search(rf"\b{setting}\b", near) is not None)
+        refusing = [sentence for sentence in _SENTENCE.split(self.message) if _REFUSAL.search(sentence)]
+        return any(self.param or re.search(rf"\b{setting}\b", sentence) for sentence in refusing)
 
 
 def _style(settings: ModelSettings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -269,8 +270,7 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
 async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[str, Any]]:
     """The JSON objects of a server-sent event stream; it must end with [DONE] or a finish reason."""
     done = False
-    async for line in _lines(response):
-        data = line[5:].strip() if line.startswith(b"data:") else b""
+    async for data in _data(response):
         if data == b"[DONE]":
             done = True
         elif data:
@@ -281,7 +281,8 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[Mapping[str
         raise TryAgain("malformed", "the stream broke off")
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _data(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """What follows `data:`, line by line; the last line may lack its end."""
     size, rest = 0, b""
     async for part in response.content.iter_any():
         size += len(part)
@@ -289,9 +290,11 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             raise CallFailed(f"the reply is larger than {LARGEST_REPLY >> 20} MiB")
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
-            yield line
+            if line.startswith(b"data:"):
+                yield line[5:].strip()
         await asyncio.sleep(0)
-    yield rest
+    if rest.startswith(b"data:"):
+        yield rest[5:].strip()
 
 
 def _ends(chunk: Mapping[str, Any]) -> bool:
