@@ -308,7 +308,7 @@ class Engine:
             tries += error.trouble != "rate_limited"
             if tries >= TRIES or (error.after or 0) > LONGEST_WAIT_S:
                 return False
-            return True if error.after is None else error.after
+            return error.after or True  # after 0 s: at our own growing pace, or a storm would never calm down
 
         async for attempt in stamina.retry_context(
             on=wait_for, attempts=None, timeout=PATIENCE_S, wait_initial=0.5, wait_max=30.0
