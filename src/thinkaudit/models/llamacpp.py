@@ -139,7 +139,11 @@ class LlamaCppModel:
         params.warmup = False
         params.ui = params.endpoint_slots = False
         params.api_keys = [key]
-        params.hostnames, params.port = ["127.0.0.1"], 0
+        params.port = 0
+        if hasattr(params, "hostnames"):
+            params.hostnames = ["127.0.0.1"]
+        else:  # before 2026.10
+            params.hostname = "127.0.0.1"
         try:
             return xllamacpp.Server(params)
         except RuntimeError as error:
