@@ -70,7 +70,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(text: str, where: st
         (GOOD.replace('{ kind = "classifier" }', '"classifier"'), "judges", "a judge is a table"),
         (GOOD.replace('name = "tried"\n', ""), "assessment", "name ="),
         (GOOD + '[options]\nlimit = "5"\n', "options.limit", "a whole number"),
-        (GOOD + '[options]\ncount = "some"\n', "options.count", "README"),
+        (with_target('access = "closed"'), "targets[0].access", "open, proprietary"),
+        (GOOD + '[options]\ncount = "some"\n', "options.count", "full, paper, dedup"),
         ("", "plan.toml", "[assessment]"),
     ],
 )

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_type_hints
 
 import msgspec
 
@@ -132,6 +132,10 @@ _PLURAL = {"str": "a text in quotes", "int": "a whole number", "float": "a numbe
 
 def _fix(problem: str, key: str) -> str:
     """How to mend what msgspec found: by the key, else by the type that it expected."""
+    if problem.startswith("Invalid enum value"):
+        hints = get_type_hints(TargetTable) | get_type_hints(OptionsTable)
+        allowed = re.findall(r"'(\w+)'", str(hints.get(key.rpartition(".")[2], "")))
+        return f"write one of {', '.join(allowed)}"
     kind = re.match(r"Expected `(\w+)", problem)
     if key in _TABLES or (kind and kind[1] in ("object", "array")):
         return _TABLES.get(key) or _TABLES.get(key.rpartition(".")[2]) or _TABLES.get(key.partition(".")[0], "")
