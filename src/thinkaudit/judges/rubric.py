@@ -115,7 +115,7 @@ def _turns(exhibit: Exhibit) -> tuple[Turn, ...]:
 
 
 def _exhibit(title: str, text: str, nonce: str) -> str:
-    defused = _DELIMITER.sub(r"< <\1", text.replace(nonce, ""))
+    defused = _DELIMITER.sub(r"((\1", text.replace(nonce, ""))
     return f"<<{MARK} {title} {nonce}>>\n{defused}\n<</{MARK} {title} {nonce}>>"
 
 
