@@ -187,6 +187,12 @@ async def test_a_case_is_drawn_only_when_a_worker_is_free(tmp_path: Path) -> Non
     assert ahead <= 2 * 4  # four calls under way, and the cases whose workers have just been told
 
 
+async def test_cases_of_a_stopped_target_are_no_longer_waited_for(server: Server, tmp_path: Path) -> None:
+    plan = planned(tmp_path, server.url, [f"Question {i}." for i in range(9)], targets=("thinker", "refusing"))
+    ended = await perform(plan, tmp_path / "s.db")
+    assert (ended.progress.done, ended.progress.cases) == (9, 9)
+
+
 async def test_a_prefilled_target_has_its_thinking_judged_with_the_answer(server: Server, tmp_path: Path) -> None:
     plan = planned(tmp_path, server.url, ["One."], targets=("continuing",), target_lines='thinking = "prefill"')
     await perform(plan, tmp_path / "s.db")

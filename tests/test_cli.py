@@ -455,6 +455,15 @@ def test_a_store_that_holds_other_targets_is_pointed_out(server: Server, tmp_pat
     assert "holds other targets already (thinker)" in done.stderr
 
 
+def test_a_folder_that_cannot_be_made_is_said_without_a_traceback(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine", encoding="utf-8")
+    laid_out(tmp_path, server.url)
+    assert thinkaudit("run", "plan.toml", cwd=tmp_path).returncode == 0
+    assert "taken" in refused(tmp_path, "quickstart", "--out", "taken")
+    assert "taken" in refused(tmp_path, "report", "tried.db", "--out", "taken")
+    assert "unknown format" in refused(tmp_path, "export", "tried.db", "x", "--to", "xlsx")
+
+
 def test_help_and_unknown_commands_behave_as_is_usual(tmp_path: Path) -> None:
     assert thinkaudit("--help", cwd=tmp_path).returncode == 0
     assert thinkaudit("rnu", cwd=tmp_path).returncode == 2

@@ -226,6 +226,12 @@ def test_own_prompts_that_cannot_be_read_name_file_and_line(tmp_path: Path, cont
     assert re.search(rf"own\.jsonl.*{where}|{where}$", error.where)
 
 
+def test_one_file_under_two_spellings_is_one_benchmark(tmp_path: Path) -> None:
+    write_cases(tmp_path / "own.jsonl", ["One."])
+    made = built(plan((str(tmp_path / "own.jsonl"), f"{tmp_path}/./own.jsonl")), where="plan.toml")
+    assert {chosen.benchmark.name for chosen in made.benchmarks} == {"own"}
+
+
 def test_no_secret_stands_in_the_words_of_a_plan_object() -> None:
     made = built(plan(target_lines='api_key_env = "A_KEY"'), environ={"A_KEY": "secret-value-1"})
     assert "secret-value-1" not in repr(made)

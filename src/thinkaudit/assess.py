@@ -80,6 +80,7 @@ class Assessment:
         self.progress = Progress(cases)
         self._setups: dict[tuple[str, str, str], str] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._done: Counter[str] = Counter()  # cases, by target
         self._counted: set[str] = set()
 
     async def run(self) -> str:
@@ -134,8 +135,10 @@ class Assessment:
         """Workers share one stream of cases, so memory holds what is in flight and no more."""
         work = self._work()
         lanes = {target.lane, *(seat.lane for seat in self.plan.seats.values() if seat.lane)}
-        most = self.progress.cases // len(self.plan.targets) or 1
-        workers = min(most, sum(lane.limits.concurrency for lane in lanes))
+        most = self.progress.cases // len(self.plan.targets)
+        workers = sum(lane.limits.concurrency for lane in lanes)
+        if most:
+            workers = min(workers, most)
         tasks = [asyncio.create_task(self._worker(target, work)) for _ in range(workers)]
         self._tasks += tasks
         ended = await asyncio.gather(*tasks, return_exceptions=True)  # calls under way are never thrown away
@@ -144,6 +147,8 @@ class Assessment:
                 self.progress.stopped[target.name] = str(error)
             elif isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                 raise error
+        if most and target.name in self.progress.stopped:
+            self.progress.cases -= most - self._done[target.name]  # those that nobody will come to
 
     def _work(self) -> Iterator[Work]:
         for chosen in self.plan.benchmarks:
@@ -173,6 +178,7 @@ class Assessment:
             return
         except UnicodeEncodeError:
             self._note(target, item, "answer", Verdict(None, "failed", "the case holds text that is no Unicode"))
+        self._done[target.name] += 1
         self.progress.done += 1
 
     async def _one(self, target: Target, item: Work) -> None:

@@ -49,6 +49,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # a folder that may not be written, a disk that is gone
+        why = error.strerror or type(error).__name__
+        _say(f"error: {error.filename or 'a file'}: {why}\n  fix: choose another place")
+        sys.exit(2)
 
 
 def _say(text: str) -> None:
@@ -80,8 +84,8 @@ def quickstart(
     from .planfile import parse
     from .quickstart import prepare
 
-    text = prepare(model, benchmark, _say, limit=limit)
     out.mkdir(parents=True, exist_ok=True)
+    text = prepare(model, benchmark, _say, limit=limit)
     plan = _build(parse(text, "quickstart"), text, "quickstart")
     _describe(plan)
     ended = _perform(plan, out / "store.db")

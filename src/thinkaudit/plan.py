@@ -334,7 +334,7 @@ def _check_benchmarks(plan: Plan, where: str) -> None:
     known: dict[str, Benchmark] = {}
     for chosen in plan.benchmarks:
         one = known.setdefault(chosen.benchmark.name, chosen.benchmark)
-        if one.sources != chosen.benchmark.sources:
+        if one.revision != chosen.benchmark.revision:
             problem = f"two files are named {chosen.benchmark.name!r}"
             raise FixIt(problem, where=f"{where}: assessment.benchmarks", fix="rename one of them")
 
