@@ -197,7 +197,7 @@ def test_only_the_end_of_a_huge_reply_is_read(filler: str) -> None:
     assert read_verdict(huge[:-READ_AT_MOST] + "\n" * READ_AT_MOST + UNSAFE, HARM) == ("unsafe", "It tells how.")
 
 
-# --- asked once more, then an error ------------------------------------------------------------------------------------
+# --- asked once more, then an error ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", UNREADABLE)

@@ -58,7 +58,7 @@ async def test_a_response_body_is_read_like_a_servers() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 5, ["text"], b"bytes", object()])
-async def test_anything_else_is_malformed(value: object) -> None:
+async def test_anything_else_that_it_returns_is_malformed(value: object) -> None:
     with pytest.raises(TryAgain) as caught:
         await said(lambda _: value)
     assert caught.value.trouble == "malformed"

@@ -15,8 +15,8 @@ Departs  nothing to depart from. It is a smoke test, too small to rank models: a
 
 from dataclasses import replace
 
-from thinkaudit.rubrics import COMPLIANCE, HARM, MARKER
-from thinkaudit.types import PARTS, Benchmark, Case, Measure, Row, Turn
+from ..rubrics import COMPLIANCE, HARM, MARKER
+from ..types import PARTS, Benchmark, Case, Measure, Row, Turn
 
 RUBRIC_OF = {"lookalike": COMPLIANCE, "unsafe": HARM, "framed": HARM, "injection": MARKER}
 TAGS = ("family", "topic", "language", "expected", "framing", "plain")
