@@ -30,6 +30,8 @@ class OwnJudge:
     """A judge of one's own."""
 
     name = "own/1"
+    about = "a judge of one's own"
+    limits = ""
 
     def refuses(self, rubric: ta.Rubric) -> str | None:
         return None if rubric.labels else "no labels"
