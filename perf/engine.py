@@ -96,21 +96,22 @@ def report_replay(setting: Setting, folder: Path, address: str) -> None:
 def report_kill(setting: Setting, folder: Path, address: str) -> None:
     for file in folder.glob("perf.db*"):
         file.unlink()
-    before, half = stats(address), setting.calls // 2
-    # the run before this one sent the same bodies, so what is repeated here is counted as what exceeds one of each
+    before, half = stats(address)["requests"], setting.calls // 2
     process = start(RUN, folder, folder / "log.txt")
-    while (seen := stats(address))["requests"] - before["requests"] < half and process.poll() is None:
+    while stats(address)["requests"] - before < half and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     finish(process, time.monotonic())
-    killed = stats(address)["requests"] - before["requests"]
+    killed = stats(address)["requests"] - before
     with closing(sqlite3.connect(folder / "perf.db")) as store:
         kept = store.execute(_CALLS).fetchone()[0]
     measured = run_once(setting, folder)
-    sent = stats(address)["requests"] - before["requests"]
-    print(f"killed after requests            {killed:8d}   ({kept} stored, {seen['open']} seen under way)")
+    sent = stats(address)["requests"] - before
+    repeated = sent - setting.calls
+    print(f"killed after requests            {killed:8d}   ({kept} of them stored)")
     print(f"sent after the restart           {sent - killed:8d}")
-    print(f"calls repeated                   {sent - setting.calls:8d}   (at most {setting.at_once})")
+    print(f"calls repeated                   {repeated:8d}   (under way, or their commit was, at the kill)")
+    print(f"stored calls repeated            {repeated - (killed - kept):8d}")
     print(f"restart, the whole command       {measured.wall_s:8.2f} s")
 
 
