@@ -13,9 +13,10 @@ import stamina
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from thinkaudit.engine import HOPELESS, TRIES, Budget, Engine, Gate, Lane, Limits, Pace, Price
+from thinkaudit.engine import HOPELESS, TRIES, Budget, Engine, Lane, Limits, Price
 from thinkaudit.errors import CallFailed, DryRun, FixIt, Interrupted, OverBudget, TargetStopped, TryAgain
 from thinkaudit.models.http import from_settings
+from thinkaudit.pace import Gate, Pace
 from thinkaudit.store import Store, call_key
 from thinkaudit.thinking import prefill
 from thinkaudit.types import Identity, ModelSettings, Remembered, Reply, Request, Sampling, Thinking, Turn, Usage
@@ -343,6 +344,34 @@ async def test_tokens_a_minute_book_what_calls_really_took(store: Store) -> None
     assert lane.tokens._free_at < booked + 1.0
 
 
+async def test_before_anything_is_known_a_moderate_completion_is_booked() -> None:
+    _, lane = scripted(tokens_per_minute=10_000.0)
+    most = [lane.forecast(asked("x" * 400, sampling=Sampling(max_tokens=n))) for n in (64, 16_384, None)]
+    assert most == [164, 1_100, 1_100]
+
+
+async def test_who_waits_for_a_turn_goes_on_when_another_gives_time_back() -> None:
+    pace = Pace(60.0)
+    await pace.take(3_600.0)
+    waiting = [asyncio.create_task(pace.take(0.0)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    pace.settle(-3_600.0)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*waiting)
+
+
+async def test_who_waits_for_a_turn_waits_on_when_another_took_more() -> None:
+    pace = Pace(60.0)
+    await pace.take(0.1)
+    waiting = asyncio.create_task(pace.take(1.0))
+    await asyncio.sleep(0.01)
+    pace.settle(3_600.0)
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    waiting.cancel()
+    await ends(waiting)
+
+
 # --- tried again ---------------------------------------------------------------------------------------------------
 
 
@@ -544,10 +573,11 @@ async def test_the_worst_case_of_one_first_call_does_not_stop_another_model(stor
     one.gate.clear()
     long = Sampling(max_tokens=16_384)
     asks = [asyncio.create_task(engine.ask(lane, asked(sampling=long))) for lane in (first, second)]
-    await asyncio.sleep(0.01)
+    assert (await asks[1]).fresh
+    assert (await engine.ask(second, asked("its second, while the first of the other is under way"))).fresh
     one.gate.set()
     assert [(await ask).fresh for ask in asks] == [True, True]
-    assert (one.calls, two.calls) == (1, 1)
+    assert (one.calls, two.calls) == (1, 2)
 
 
 async def test_what_earlier_runs_spent_counts_and_the_message_tells(store: Store) -> None:
