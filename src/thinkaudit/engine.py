@@ -7,14 +7,15 @@ else; what still fails is raised, and the caller records it as failed.
 
 import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import stamina
 
 from .errors import CallFailed, FixIt, OverBudget, TargetStopped, ThinkauditError, TryAgain
+from .pace import Gate, Pace
 from .store import Call, Store, call_key
 from .thinking import prefilled, split_tags
 from .types import Identity, Model, Remembered, Reply, Request, Thinking, Usage
@@ -24,6 +25,7 @@ TRIES = 5  # how often a call may time out, be refused a connection or meet a 5x
 LONGEST_WAIT_S = 600.0  # a server that asks for more than this has stopped us for the day
 HOPELESS = 20  # failures in a row, without any success between, after which a model is given up
 LARGEST_COUNT = 2**53  # a server that counts more tokens does not count
+PACED_AT_FIRST = 1_000  # tokens of a completion, as long as nothing is known
 CHARS_PER_TOKEN = 4  # a rough English average, used only to pace and to forecast
 
 
@@ -62,89 +64,6 @@ class Tally:
     failed: Counter[str] = field(default_factory=Counter)
 
 
-class Pace:
-    """Spreads an amount a minute evenly. `settle` books what a call really took when the estimate was off."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._seconds_each = 60 / per_minute if per_minute else 0.0
-        self._free_at = 0.0
-
-    async def take(self, amount: float) -> None:
-        """Wait for our turn and book `amount`."""
-        if not self._seconds_each:
-            return
-        now = time.monotonic()
-        start = max(now, self._free_at)
-        self._free_at = start + amount * self._seconds_each
-        if start > now:
-            await asyncio.sleep(start - now)
-
-    def settle(self, difference: float) -> None:
-        """Book what came on top of (or is given back from) an earlier `take`."""
-        self._free_at += difference * self._seconds_each
-
-
-class Gate:
-    """How many calls may be under way at once: halved when told to slow down, one more after each round of success."""
-
-    def __init__(self, ceiling: int) -> None:
-        self._ceiling = self._allowed = float(ceiling)
-        self._inside = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self._slowed_at = 0.0
-        self.closed_until = 0.0
-
-    @asynccontextmanager
-    async def enter(self) -> AsyncIterator[None]:
-        """Hold one place, once the gate is open and has one."""
-        if self._queue or self._inside >= int(self._allowed):
-            place = asyncio.get_running_loop().create_future()
-            self._queue.append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self._leave()
-                raise
-        else:
-            self._inside += 1
-        try:
-            await self.until_open()
-            yield
-        finally:
-            self._leave()
-
-    async def until_open(self) -> None:
-        """Wait as long as the gate is closed, which may be pushed back while we sleep."""
-        while (wait := self.closed_until - time.monotonic()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(wait)
-
-    def slow_down(self, seconds: float) -> None:
-        """Close for some seconds and halve the places, once for all calls that were sent before the last halving."""
-        now = time.monotonic()
-        self.closed_until = max(self.closed_until, now + seconds)
-        if now >= self._slowed_at:
-            self._allowed = max(1.0, self._allowed / 2)
-            self._slowed_at = self.closed_until + 1.0
-
-    def speed_up(self) -> None:
-        """A call went well: after as many of them as there are places, there is one place more."""
-        if self._allowed < self._ceiling:
-            self._allowed = min(self._ceiling, self._allowed + 1 / self._allowed)
-            self._admit()
-
-    def _leave(self) -> None:
-        self._inside -= 1
-        self._admit()
-
-    def _admit(self) -> None:
-        while self._queue and self._inside < int(self._allowed):
-            place = self._queue.popleft()
-            if not place.done():
-                self._inside += 1
-                place.set_result(None)
-
-
 class Lane:
     """One model with its limits, its price and its live counts."""
 
@@ -164,10 +83,13 @@ class Lane:
         return self.model.identity
 
     def forecast(self, request: Request) -> float:
-        """Tokens that a call will take: its prompt, and as many as calls took here before (or may take at most)."""
+        """Tokens that a call will take, for the pace alone: as many as calls took here before.
+
+        Before the first has ended a moderate guess is booked: the most that it may take would hold up all others.
+        """
         if self.tally.fresh:
             return (self.tally.input_tokens + self.tally.output_tokens) / self.tally.fresh
-        return prompt_tokens(request) + (request.sampling.max_tokens or 0)
+        return prompt_tokens(request) + min(request.sampling.max_tokens or PACED_AT_FIRST, PACED_AT_FIRST)
 
     def forecast_usd(self, request: Request) -> float:
         """USD that a call will cost, forecast in the same way."""
