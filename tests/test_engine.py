@@ -659,6 +659,14 @@ async def test_thinking_that_goes_on_after_the_prefill_is_no_answer(store: Store
     assert said.reply == Reply("Yes.", Thinking("full", "They ask.\n\nOnce more.", carrier="prefill"))
 
 
+async def test_thinking_that_goes_on_in_a_field_is_kept_behind_the_prefilled(store: Store) -> None:
+    message = {"reasoning_content": "Once more.", "content": "Yes."}
+    said = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+    async with lane_to(Server(always=said)) as lane:
+        reply = (await Engine(store).ask(lane, asked(prefix=prefill("They ask.")))).reply
+    assert reply == Reply("Yes.", Thinking("full", "They ask.\n\nOnce more.", carrier="prefill"))
+
+
 @pytest.mark.parametrize("prefix", ["<think>\n", "Sure, ", prefill("")])
 async def test_a_prefix_without_finished_thinking_adds_none(store: Store, prefix: str) -> None:
     _, lane = scripted(Reply("Yes."))

@@ -315,7 +315,8 @@ def _with_its_thinking(reply: Reply, prefix: str) -> Reply:
     if thinking is None:
         return reply
     more, answer = split_tags(reply.answer, finish=reply.finish)
-    if more.kind == "full":
-        text = "\n\n".join(part for part in (thinking.text, more.text) if part)
+    field = reply.thinking.text if reply.thinking.kind == "full" else ""
+    if field or more.kind == "full":
+        text = "\n\n".join(part for part in (thinking.text, field, more.text) if part)
         thinking = Thinking("full", text, carrier="prefill", closed=more.closed)
     return replace(reply, answer=answer, thinking=thinking)

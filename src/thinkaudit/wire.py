@@ -45,7 +45,7 @@ def read_body(body: Body, *, model: str = "", raw: bool = False) -> Reply:
     """The reply in a whole response body, of any shape in `SHAPES`.
 
     `model` is the name that was asked for, in case the body does not say who answered. `raw` is for a body that
-    continues a prefilled text: the answer is then all that was written, with its tags and without thinking, even where
+    continues a text: the answer is then all that was written, with its tags and without thinking, even where
     a server's parser sorted part of it into a field. Raises TryAgain("malformed") for a body that is no reply, never
     quoting it.
     """

@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestServer
 from thinkaudit.errors import CallFailed, FixIt, TargetStopped, ThinkauditError, TryAgain
 from thinkaudit.models import http
 from thinkaudit.models.http import CONTINUE, HttpModel, from_settings
-from thinkaudit.types import Identity, ModelSettings, Reply, Request, Sampling, Turn
+from thinkaudit.thinking import prefill
+from thinkaudit.types import Identity, ModelSettings, Reply, Request, Sampling, Turn, Usage
 from thinkaudit.wire import fold, read_body
 
 FIXTURES = {
@@ -303,6 +304,40 @@ async def test_a_prefix_that_the_server_says_again_is_taken_away() -> None:
         assert (await model.complete(Request(ASKED.turns, prefix="<think>\n"))).answer == "They ask"
 
 
+CLOSED = prefill("They ask.")
+
+# what a server's parser made of the text after thinking that we closed: message, finish, answer and thinking of it
+CONTINUED: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "no parser": ({"content": "Yes."}, "stop", "Yes.", ""),
+    "more thinking": ({"reasoning_content": "Once more.", "content": "Yes."}, "stop", "Yes.", "Once more."),
+    "all in the field": ({"reasoning_content": "Yes.", "content": ""}, "stop", "Yes.", ""),
+    "nothing but the field": ({"reasoning": "Yes.", "content": None}, "stop", "Yes.", ""),
+    "cut in the field": ({"reasoning_content": "Once mo", "content": ""}, "length", "", "Once mo"),
+    "said again": ({"content": f"{CLOSED}Yes."}, "stop", "Yes.", ""),
+    "said again, stripped": ({"content": f"{CLOSED.strip()} Yes."}, "stop", "Yes.", ""),
+    "said again in the field": ({"reasoning_content": "They ask.", "content": "Yes."}, "stop", "Yes.", ""),
+    "said again with more": ({"reasoning_content": "They ask.\nMore.", "content": "Yes."}, "stop", "Yes.", "More."),
+    "tags in the text": ({"content": "Once more.</think>Yes."}, "stop", "Once more.</think>Yes.", ""),
+}
+
+
+@pytest.mark.parametrize(("message", "finish", "answer", "thinking"), CONTINUED.values(), ids=CONTINUED)
+async def test_after_closed_thinking_a_field_is_more_thinking_unless_it_holds_everything(
+    message: dict[str, Any], finish: str, answer: str, thinking: str
+) -> None:
+    script = Script(body({"choices": [{"message": message, "finish_reason": finish}]}))
+    async with served(script) as model:
+        reply = await model.complete(Request(ASKED.turns, prefix=CLOSED))
+    assert (reply.answer, reply.thinking.text) == (answer, thinking)
+
+
+async def test_after_open_thinking_all_that_is_written_is_kept_in_order() -> None:
+    message = {"reasoning_content": "They ask.", "content": " Kindly."}
+    async with served(Script(body({"choices": [{"message": message, "finish_reason": "stop"}]}))) as model:
+        reply = await model.complete(Request(ASKED.turns, prefix="<think>\n"))
+    assert reply == Reply("They ask. Kindly.")
+
+
 def test_every_way_to_continue_a_text_is_tested_above_and_others_refused() -> None:
     assert set(CONTINUE) == {"continue_final_message", "prefix", "assistant"}
     with pytest.raises(FixIt, match="unknown way") as caught:
@@ -476,6 +511,55 @@ async def test_an_unreadable_wait_is_as_good_as_none(header: str) -> None:
     assert caught.value.after is None
 
 
+TOO_LONG: dict[str, dict[str, Any]] = {
+    "vLLM": {
+        "message": "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens.",
+        "type": "BadRequestError",
+        "code": 400,
+    },
+    "vLLM, newer": {"message": "'max_tokens' or 'max_completion_tokens' is too large: 64.", "code": 400},
+    "OpenAI": {"message": "", "code": "context_length_exceeded", "param": "messages"},
+    "llama.cpp": {"message": "the request exceeds it", "code": 400, "type": "exceed_context_size_error"},
+}
+
+
+@pytest.mark.parametrize("fields", TOO_LONG.values(), ids=TOO_LONG)
+async def test_a_request_that_does_not_fit_says_so_in_our_words(fields: dict[str, Any]) -> None:
+    async with served(Script(error(400, **fields))) as model:
+        with pytest.raises(CallFailed) as caught:
+            await model.complete(FULL)
+        assert model.adaptations == {}
+    said = "the prompt and max_tokens (64) do not fit this model's context; lower max_tokens in the plan"
+    assert str(caught.value) == said
+
+
+async def test_a_prompt_about_context_does_not_pass_for_a_long_one() -> None:
+    asked = Request((Turn("user", "What is a maximum context length?"),))
+    async with served(Script(body({"error": {"message": f"Invalid: {asked.turns[0].text}"}}, 400))) as model:
+        with pytest.raises(CallFailed, match=r"\(400\)"):
+            await model.complete(asked)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [({"code": 400}, "(400)"), ({"code": "400"}, "(400)"), ({"code": 400, "type": "BadRequest"}, "(400 BadRequest)")],
+)
+async def test_a_code_that_repeats_the_status_is_not_shown(fields: dict[str, Any], shown: str) -> None:
+    async with served(Script(error(400, **fields))) as model:
+        with pytest.raises(CallFailed) as caught:
+            await model.complete(ASKED)
+    assert str(caught.value).endswith(shown)
+
+
+async def test_where_nothing_answers_is_named_by_host_and_port_alone() -> None:
+    url = "http://user:secret@127.0.0.1:9/path/v1"
+    async with from_settings(ModelSettings(Identity("t", "m"), "m", base_url=url, key=None)) as model:
+        with pytest.raises(TryAgain) as caught:
+            await model.complete(ASKED)
+    said = "nothing answers at 127.0.0.1:9 (ClientConnectorError); is the server running, and base_url right?"
+    assert (caught.value.trouble, caught.value.detail) == ("connection", said)
+
+
 BLOCKS = {
     "Azure": (400, {"code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}),
     "OpenAI": (400, {"code": "content_policy_violation"}),
@@ -489,6 +573,7 @@ async def test_a_providers_filter_is_an_outcome_and_not_a_failure(status: int, f
     async with served(Script(error(status, **fields))) as model:
         reply = await model.complete(ASKED)
     assert (reply.answer, reply.finish, PROMPT in reply.note, bool(reply.note)) == ("", "blocked", False, True)
+    assert reply.usage == Usage(0, 0)  # known to cost nothing, so that what the target cost stays known
 
 
 async def test_an_error_body_that_comes_in_pieces_is_read_whole() -> None:

@@ -7,7 +7,7 @@ where it puts thinking (`wire.py`). Redirects are not followed, so that a key ne
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from time import time
@@ -20,7 +20,8 @@ import msgspec
 
 from ..errors import CallFailed, FixIt, TargetStopped, TryAgain
 from ..registry import nearest
-from ..types import Identity, ModelSettings, Reply, Request
+from ..thinking import prefilled
+from ..types import Identity, ModelSettings, Reply, Request, Thinking, Usage
 from ..wire import fold, read_body
 
 LARGEST_REPLY = 32 * 2**20  # bytes; thinking of a million tokens is about 5 MB
@@ -101,15 +102,21 @@ class HttpModel:
             async with self._session.post(self._url, data=msgspec.json.encode(body), allow_redirects=False) as response:
                 if response.status == 200:
                     whole = await self._whole(response)
-                    reply = read_body(whole, model=self.identity.model, raw=bool(request.prefix))
-                    return _after(request.prefix, reply)
-                problem = _Problem.of(await _beginning(response))
+                    return _read(whole, self.identity.model, request.prefix)
+                problem = _Problem.of(await _beginning(response), response.status)
                 retry_after = _seconds(response.headers.get("Retry-After"))
                 return self._refused(response.status, problem, retry_after, body)
         except aiohttp.ConnectionTimeoutError as error:
-            raise TryAgain("connection", f"no connection within {CONNECT_S:g} s") from error
+            parts = urlsplit(self._url)
+            place = f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+            raise TryAgain("connection", _silent(place, f"no connection within {CONNECT_S:g} s")) from error
         except TimeoutError as error:
             raise TryAgain("timeout", f"no reply within {self._at.timeout_s:g} s") from error
+        except aiohttp.ClientSSLError as error:
+            name = type(error).__name__
+            raise TryAgain("connection", f"no secure connection to {error.host}:{error.port} ({name})") from error
+        except aiohttp.ClientConnectorError as error:  # its host may be a proxy's
+            raise TryAgain("connection", _silent(f"{error.host}:{error.port}", type(error).__name__)) from error
         except aiohttp.ClientError as error:
             raise TryAgain("connection", type(error).__name__) from error
 
@@ -153,7 +160,7 @@ class HttpModel:
     ) -> Reply | None:
         """What a status other than 200 means: a block, another try, a call that failed, or a model out of reach."""
         if problem.blocked:
-            return Reply("", finish="blocked", note=problem.code)
+            return Reply("", finish="blocked", note=problem.code, usage=Usage(0, 0))  # refused before any work
         where = f"target {self.identity.name!r}"
         if status in (401, 403):
             variable = self._at.key_variable
@@ -168,6 +175,13 @@ class HttpModel:
             raise TryAgain("rate_limited", "429", after=retry_after)
         if status >= 500 or status in (408, 409, 425):
             raise TryAgain("server", str(status), after=retry_after)
+        problem = problem.without([message["content"] for message in body["messages"]])
+        if problem.too_long:
+            most = body.get("max_tokens") or body.get("max_completion_tokens")
+            raise CallFailed(
+                f"the prompt and max_tokens ({most or 'not set'}) do not fit this model's context; "
+                "lower max_tokens in the plan"
+            )
         if self._adapt(problem, body):
             return None
         raise CallFailed(f"the server refused the request ({status} {problem.code})".replace(" )", ")"))
@@ -177,8 +191,6 @@ class HttpModel:
 
         Calls that were under way meanwhile sent it too: they are sent again like the first.
         """
-        for message in body["messages"]:
-            problem = replace(problem, message=problem.message.replace(message["content"], ""))
         for name, instead in _INSTEAD.items():
             if name in body and problem.refuses(name):
                 self.adaptations[name] = instead
@@ -195,7 +207,7 @@ class _Problem:
     message: str
 
     @classmethod
-    def of(cls, data: bytes) -> Self:
+    def of(cls, data: bytes, status: int) -> Self:
         try:
             body = _object(data)
         except TryAgain:
@@ -204,7 +216,8 @@ class _Problem:
         if not isinstance(error, dict):
             error = {"message": error}
         inner = error.get("innererror")
-        code = (inner.get("code") if isinstance(inner, dict) else None) or error.get("code") or error.get("type") or ""
+        codes = [inner.get("code") if isinstance(inner, dict) else None, error.get("code"), error.get("type")]
+        code = next((code for code in codes if code and str(code) != str(status)), "")  # some only say it once more
         metadata = error.get("metadata")
         if isinstance(metadata, dict) and "flagged_input" in metadata:  # OpenRouter: 403 for a prompt it moderates
             code = "moderation_blocked"
@@ -217,6 +230,21 @@ class _Problem:
             "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
             "contentfilter", "prohibited_content", "moderation_blocked", "content_blocked",
         }  # fmt: skip
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the request does not fit the model's context."""
+        said = self.message.lower()
+        names = "max_tokens" in said or "max_completion_tokens" in said
+        known = self.code in ("context_length_exceeded", "exceed_context_size_error")
+        return known or "maximum context length" in said or (names and "too large" in said)
+
+    def without(self, echoed: Iterable[str]) -> Self:
+        """The same with nothing in its message that was sent."""
+        message = self.message
+        for text in echoed:
+            message = message.replace(text, "") if text else message
+        return replace(self, message=message)
 
     def refuses(self, setting: str) -> bool:
         """Whether the server will not have a setting at all. One that is only too large is not to be left out.
@@ -313,13 +341,39 @@ def _proxy(url: str) -> str | None:
     return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
+def _silent(place: str, why: str) -> str:
+    return f"nothing answers at {place} ({why}); is the server running, and base_url right?"
+
+
+def _read(body: Mapping[str, Any], model: str, prefix: str) -> Reply:
+    """The reply in a body, without the text that it continues.
+
+    After thinking that is still open, all that was written is that thinking, wherever a server's parser put it. After
+    thinking that is closed, a field of its own holds more thinking; but some parsers wait for a closing tag that never
+    comes and put the whole answer there.
+    """
+    if not prefix:
+        return read_body(body, model=model)
+    written = prefilled(prefix)
+    reply = read_body(body, model=model)
+    if written is None or not reply.thinking.text or reply.thinking.carrier in ("tags", "channels"):
+        return _after(prefix, read_body(body, model=model, raw=True))
+    text = _rest(written.text, reply.thinking.text)
+    thinking = replace(reply.thinking, text=text) if text else Thinking()
+    if thinking.kind == "full" and not reply.answer.strip() and reply.finish == "stop":
+        return replace(reply, answer=text, thinking=Thinking())
+    return replace(reply, thinking=thinking)
+
+
 def _after(prefix: str, reply: Reply) -> Reply:
     """Without the text that was to be continued: llama.cpp's server, for one, says it again before it goes on."""
-    wanted = prefix.strip()
-    said = reply.answer.lstrip()
-    if not wanted or not said.startswith(wanted):
-        return reply
-    return replace(reply, answer=said[len(wanted) :].lstrip())
+    return replace(reply, answer=_rest(prefix, reply.answer))
+
+
+def _rest(before: str, text: str) -> str:
+    """A text without what it repeats at its beginning; as it is, if it repeats nothing."""
+    wanted, said = before.strip(), text.lstrip()
+    return said[len(wanted) :].lstrip() if wanted and said.startswith(wanted) else text
 
 
 def _response_format(schema: str | None) -> dict[str, Any] | None:
