@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from thinkaudit.stats import Paired, effective_size, mcnemar, paired, rate, wilson
+from thinkaudit.stats import Paired, effective_size, mcnemar, paired, paired_by_case, rate, wilson
 from thinkaudit.types import Rate
 
 COUNTS = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -195,3 +195,39 @@ def test_no_pair_that_differs_is_no_evidence_at_all() -> None:
 
 def test_with_no_pair_there_is_no_comparison() -> None:
     assert paired(0, 0, 0, 0) == Paired(0, None, None, None, None, None, None, 0, 0)
+
+
+def test_with_one_reading_a_case_the_comparison_by_case_is_the_paired_one() -> None:
+    pairs = [(1.0, 1.0)] * 3 + [(1.0, 0.0)] * 7 + [(0.0, 1.0)] * 2 + [(0.0, 0.0)] * 8
+    assert paired_by_case(pairs) == paired(3, 7, 2, 8)
+    assert paired_by_case([]) == paired(0, 0, 0, 0)
+
+
+def test_repeats_that_say_the_same_again_add_no_evidence_to_a_comparison() -> None:
+    once = paired_by_case([(1.0, 0.0)] * 8 + [(0.0, 0.0)] * 2)
+    again = paired_by_case([(sum([1.0] * 20) / 20, 0.0)] * 8 + [(0.0, 0.0)] * 2)
+    assert again == once
+    assert once.n == 10
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=30))
+def test_shares_of_repeats_are_compared_over_cases_and_lie_within_their_interval(counts: list[tuple[int, int]]) -> None:
+    pairs = [(first / 4, second / 4) for first, second in counts]
+    found = paired_by_case(pairs)
+    assert found.n == len(pairs)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.difference is not None
+    assert -1 <= found.low <= found.high <= 1
+    assert found.difference == pytest.approx(sum(a - b for a, b in pairs) / len(pairs))
+    assert found.low - 1e-9 <= found.difference <= found.high + 1e-9
+    assert (found.only_first, found.only_second) == (sum(a > b for a, b in pairs), sum(a < b for a, b in pairs))
+
+
+def test_the_bootstrap_of_a_comparison_is_the_same_every_time_and_about_right() -> None:
+    pairs = [(0.75, 0.25), (0.5, 0.5), (1.0, 0.25), (0.25, 0.5)] * 10
+    found = paired_by_case(pairs)
+    assert paired_by_case(pairs) == found
+    spread = 1.96 * 0.3953 / math.sqrt(40)  # standard deviation of the four differences, over forty cases
+    assert found.low == pytest.approx(0.25 - spread, abs=0.02)
+    assert found.high == pytest.approx(0.25 + spread, abs=0.02)

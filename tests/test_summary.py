@@ -12,9 +12,10 @@ from thinkaudit.errors import FixIt
 from thinkaudit.job import perform
 from thinkaudit.plan import Plan, build
 from thinkaudit.planfile import parse
+from thinkaudit.recall import cases, export
 from thinkaudit.shape import check
 from thinkaudit.store import Store
-from thinkaudit.summary import cases, export, make_report
+from thinkaudit.summary import make_report
 from thinkaudit.types import Outcome, Status
 
 MEASURE = {"name": "safe_rate", "hits": ["safe"], "about": "safe ones", "among": {}, "rubric": "harm", "better": "high"}
@@ -110,6 +111,25 @@ async def test_of_two_settings_only_the_last_is_shown_and_a_note_says_so(store: 
     assert [len(view["verdicts"]) for view in cases(store)] == [1]
 
 
+async def test_a_judge_of_earlier_replies_does_not_stand_beside_the_judge_of_the_last_ones(store: Store) -> None:
+    await filled(store)
+    store.note_setup("s2", target="t", benchmark="b", judge="other", spec=spec(manner={"thinking": "prefill"}))
+    store.note_outcome(outcome("a", "answer", "ok", "unsafe", setup="s2", judge="other"))
+    await store.flushed()
+    report = make_report(store)
+    assert {row["judge"] for row in report["rates"]} == {"other"}
+    assert any("earlier settings" in note for note in report["assessment"]["notes"])
+    assert [[verdict["judge"] for verdict in view["verdicts"]] for view in cases(store)] == [["other"]]
+
+
+async def test_two_judges_of_the_same_replies_stand_side_by_side(store: Store) -> None:
+    await filled(store)
+    store.note_setup("s2", target="t", benchmark="b", judge="other", spec=spec())
+    store.note_outcome(outcome("a", "answer", "ok", "unsafe", setup="s2", judge="other"))
+    await store.flushed()
+    assert {row["judge"] for row in make_report(store)["rates"]} == {"j", "other"}
+
+
 async def test_a_measure_among_some_cases_counts_only_those(store: Store) -> None:
     among = MEASURE | {"among": {"topic": "red"}, "name": "red_safe"}
     store.note_setup("s1", target="t", benchmark="b", judge="j", spec=spec(measures=[among]))
@@ -160,7 +180,7 @@ def test_provenance_holds_what_is_needed_to_repeat_or_doubt_a_number(made: Any) 
     setups = found["setups"]
     assert {s["judge"] for s in setups} >= {"rubric/1:judge"}
     assert all(s["manner"]["sampling"]["temperature"] == 0.6 for s in setups)
-    assert all("max_tokens=2048" in s["judge_sampling"][0] for s in setups if s["judge"] == "rubric/1:judge")
+    assert all("max_tokens=4096" in s["judge_sampling"][0] for s in setups if s["judge"] == "rubric/1:judge")
     assert found["versions"]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .errors import FixIt
+from .recall import cases, export
 from .registry import nearest
 from .report import chart, to_html, to_json
 from .store import Store
-from .summary import cases, export, make_report
+from .summary import make_report
 
 FORMATS = ("parquet", "csv", "jsonl")
 _FORMULA = r"^[=+\-@\t\r]"  # a cell that begins like this is a formula to a spreadsheet

@@ -7,13 +7,15 @@ paired          Newcombe 1998, method 10: the interval of a difference of paired
 """
 
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 from .types import Rate
 
 CONFIDENCE = 0.95
+RESAMPLES = 2000
 
 
 def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -89,6 +91,29 @@ def paired(both: int, only_first: int, only_second: int, neither: int) -> Paired
     return Paired(
         n, first, second, first - second, low, high, mcnemar(only_first, only_second), only_first, only_second
     )
+
+
+def paired_by_case(pairs: Sequence[tuple[float, float]], *, seed: int = 0) -> Paired:
+    """Compare two readings where each case is read several times: one pair of shares (0..1) a case.
+
+    Repeats of a case are not independent, so cases are what is counted: the difference of means over cases, its
+    interval from a seeded bootstrap over cases, and an exact sign test of the cases where one share is larger. With
+    one reading a case this is `paired`.
+    """
+    if all(value in (0, 1) for pair in pairs for value in pair):
+        found = Counter(pairs)
+        return paired(found[1, 1], found[1, 0], found[0, 1], found[0, 0])
+    import numpy as np
+
+    shares = np.asarray(pairs, dtype=float)
+    differences = shares[:, 0] - shares[:, 1]
+    n = len(pairs)
+    drawn = np.random.default_rng(seed).integers(0, n, size=(RESAMPLES, n), dtype=np.int32)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(differences[drawn].mean(axis=1), [tail, 1 - tail])
+    more, less = int((differences > 0).sum()), int((differences < 0).sum())
+    first, second = (float(mean) for mean in shares.mean(axis=0))
+    return Paired(n, first, second, first - second, float(low), float(high), mcnemar(more, less), more, less)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -1,60 +1,43 @@
 """From stored outcomes to a report: rates by part and axis, answer against thinking, provenance.
 
-Everything is recomputed from rows, so a resumed run reports what an undisturbed one would. Of each target, benchmark
-and judge the setup that was run last is shown; older ones stay in the store and are named in the notes.
+Everything is recomputed from rows, so a resumed run reports what an undisturbed one would. Settings that are not shown
+any more are named in the notes.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import FixIt
-from .shape import EVERYTHING, CaseView, Comparison, RateRow, Report, VerdictView
+from .recall import Setup, by, outcomes_of, runs_of, setups_of
+from .shape import EVERYTHING, Comparison, RateRow, Report
 from .shape import Target as TargetView
-from .stats import effective_size, paired, rate
-from .store import Store
+from .stats import effective_size, paired_by_case, rate
+from .store import Spent, Store
 from .types import KINDS, PARTS, UNJUDGED
 
 if TYPE_CHECKING:
     import polars as pl
 
-_COLUMNS = (
-    "setup", "target", "benchmark", "judge", "case_id", "attack", "repeat", "part", "rubric", "status", "label",
-    "score", "reason", "thinking", "finish", "axes", "call", "judge_call",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """A row of the setups table, read back."""
-
-    id: str
-    target: str
-    benchmark: str
-    judge: str
-    spec: Mapping[str, Any]
-
 
 def make_report(store: Store) -> Report:
     """The report of everything in a store. Raises FixIt when there is nothing to report."""
-    setups, older = _setups(store)
-    outcomes = _outcomes(store, setups)
+    setups, older = setups_of(store)
+    outcomes = outcomes_of(store, setups)
     if not outcomes:
         raise FixIt("the store holds no outcomes yet", where=str(store.path), fix="run a plan into it first")
-    facts = _facts(store)
+    facts = runs_of(store)
     rates: list[RateRow] = []
     comparisons: list[Comparison] = []
     for setup in (setup for setup in setups if setup.id in outcomes):
-        for attack, rows in _by(outcomes[setup.id], "attack"):
+        for attack, rows in by(outcomes[setup.id], "attack"):
             rates += _rates(setup, attack, rows)
             comparisons += _comparisons(setup, attack, rows)
     targets = _targets(store, outcomes.values(), facts)
     return {
         "schema": "thinkaudit.report/1",
-        "assessment": _assessment(setups, outcomes.values(), facts, older),
+        "assessment": _assessment(setups, outcomes.values(), facts) | {"notes": _notes(facts, older, store.spent())},
         "targets": targets,
         "judges": _judges(setups, facts),
         "rates": rates,
@@ -62,57 +45,6 @@ def make_report(store: Store) -> Report:
         "findings": [],
         "provenance": _provenance(store, setups, facts),
     }
-
-
-# --- reading ---------------------------------------------------------------------------------------------------
-
-
-def _setups(store: Store) -> tuple[list[Setup], list[Setup]]:
-    """The last setup of each target, benchmark and judge, and those it replaced."""
-    latest: dict[tuple[str, str, str], Setup] = {}
-    older: list[Setup] = []
-    rows = store.query("SELECT id, target, benchmark, judge, spec FROM setups ORDER BY at DESC, id")
-    for ident, target, benchmark, judge, spec in rows:
-        setup = Setup(ident, target, benchmark, judge, json.loads(spec))
-        if (target, benchmark, judge) in latest:
-            older.append(setup)
-        else:
-            latest[target, benchmark, judge] = setup
-    return sorted(latest.values(), key=lambda s: (s.benchmark, s.target, s.judge)), older
-
-
-def _outcomes(store: Store, setups: Sequence[Setup]) -> dict[str, "pl.DataFrame"]:
-    """The outcomes of each setup as a frame, the axes as columns named `axis:...`."""
-    import polars as pl
-
-    found = {}
-    for setup in setups:
-        rows = store.query(f"SELECT {', '.join(_COLUMNS)} FROM outcomes WHERE setup = ?", (setup.id,))  # noqa: S608
-        if not rows:
-            continue
-        frame = pl.DataFrame(rows, schema=list(_COLUMNS), orient="row", infer_schema_length=None).cast(
-            {"label": pl.String, "score": pl.Float64, "call": pl.String, "judge_call": pl.String}
-        )
-        tags = frame["axes"].unique()
-        parsed = [json.loads(text) for text in tags]
-        names = sorted({name for one in parsed for name in one})
-        table = {f"axis:{name}": [one.get(name) for one in parsed] for name in names}
-        lookup = pl.DataFrame({"axes": tags, **{k: pl.Series(v, dtype=pl.String) for k, v in table.items()}})
-        found[setup.id] = frame.join(lookup, on="axes", how="left")
-    return found
-
-
-def _facts(store: Store) -> list[dict[str, Any]]:
-    """The runs, latest first."""
-    rows = store.query("SELECT started, ended, version, plan, state, facts FROM runs ORDER BY started DESC")
-    names = ("started", "ended", "version", "plan", "state")
-    return [{**dict(zip(names, row[:5], strict=True)), **json.loads(row[5])} for row in rows]
-
-
-def _by(frame: "pl.DataFrame", column: str) -> Iterator[tuple[str, "pl.DataFrame"]]:
-    for (value,), rows in sorted(frame.group_by(column), key=lambda pair: str(pair[0][0])):
-        if value is not None:
-            yield str(value), rows
 
 
 # --- rates -----------------------------------------------------------------------------------------------------
@@ -129,7 +61,7 @@ def _rates(setup: Setup, attack: str, frame: "pl.DataFrame") -> Iterator[RateRow
             yield _rate(setup, attack, part, measure, (EVERYTHING, EVERYTHING), of_part)
             for axis in setup.spec["axes"]:
                 if f"axis:{axis}" in of_part.columns and axis not in measure["among"]:
-                    for group, some in _by(of_part, f"axis:{axis}"):
+                    for group, some in by(of_part, f"axis:{axis}"):
                         yield _rate(setup, attack, part, measure, (axis, group), some)
 
 
@@ -176,7 +108,9 @@ def _rate(
 
 
 def _comparisons(setup: Setup, attack: str, frame: "pl.DataFrame") -> Iterator[Comparison]:
-    """Answer against thinking on the same replies, where both were judged."""
+    """Answer against thinking on the same replies, where both were judged; repeats of a case count as one case."""
+    import polars as pl
+
     keys = ["case_id", "repeat"]
     for measure in setup.spec["measures"]:
         rows = _among(frame, measure)
@@ -185,8 +119,9 @@ def _comparisons(setup: Setup, attack: str, frame: "pl.DataFrame") -> Iterator[C
         answer, thinking = (judged.filter(judged["part"] == part).select(*keys, "hit") for part in PARTS)
         if thinking.is_empty():
             continue
-        pairs = Counter(answer.join(thinking, on=keys, suffix="_thinking").select("hit", "hit_thinking").iter_rows())
-        found = paired(pairs[True, True], pairs[True, False], pairs[False, True], pairs[False, False])
+        both = answer.sort(keys).join(thinking, on=keys, suffix="_thinking", maintain_order="left")
+        shares = both.group_by("case_id", maintain_order=True).agg(pl.col("hit", "hit_thinking").mean())
+        found = paired_by_case(shares.select("hit", "hit_thinking").rows())
         yield {
             "kind": "answer_vs_thinking",
             "target": setup.target,
@@ -210,18 +145,33 @@ def _comparisons(setup: Setup, attack: str, frame: "pl.DataFrame") -> Iterator[C
 # --- around the rates ------------------------------------------------------------------------------------------
 
 
-def _assessment(
-    setups: Sequence[Setup],
-    frames: Iterable["pl.DataFrame"],
-    facts: Sequence[Mapping[str, Any]],
-    older: Sequence[Setup],
-) -> Any:
+def _assessment(setups: Sequence[Setup], frames: Iterable["pl.DataFrame"], facts: Sequence[Mapping[str, Any]]) -> Any:
     last = facts[0] if facts else {}
     statuses: Counter[str] = Counter()
     for frame in frames:
         statuses.update(frame["status"].to_list())
+    return {
+        "name": last.get("name", ""),
+        "benchmarks": sorted({setup.benchmark for setup in setups}),
+        "reference": last.get("reference"),
+        "started": _when(min((f["started"] for f in facts), default=None)),
+        "ended": _when(last.get("ended")),
+        "complete": last.get("state", "done") == "done" and not statuses["failed"] and not statuses["judge_error"],
+    }
+
+
+def _notes(facts: Sequence[Mapping[str, Any]], older: Sequence[Setup], spent: Mapping[str, Spent]) -> list[str]:
+    """What must be read before the numbers."""
+    last = facts[0] if facts else {}
     notes = [f"{t['name']}: {t['remark']}" for t in last.get("targets", ()) if t.get("remark")]
     notes += [f"{t['name']} was stopped: {t['stopped']}" for t in last.get("targets", ()) if t.get("stopped")]
+    changed = {name: what for run in reversed(facts) for name, what in run.get("adaptations", {}).items()}
+    notes += [f"The server of {name} refused what the plan says: {what}." for name, what in changed.items()]
+    notes += [
+        f"{name}: {sums.unpriced:,} of {sums.calls:,} calls have no known price; the cost shown is of the others."
+        for name, sums in spent.items()
+        if 0 < sums.unpriced < sums.calls
+    ]
     if older:
         shown = ", ".join(sorted({f"{s.target} on {s.benchmark}" for s in older}))
         notes.append(f"The store also holds outcomes of earlier settings, which are not shown: {shown}.")
@@ -229,15 +179,7 @@ def _assessment(
     if state != "done":
         how = "is still under way, or was killed" if state == "running" else f"ended as {state!r}"
         notes.append(f"The last run {how}; run the plan again to go on.")
-    return {
-        "name": last.get("name", ""),
-        "benchmarks": sorted({setup.benchmark for setup in setups}),
-        "reference": last.get("reference"),
-        "started": _when(min((f["started"] for f in facts), default=None)),
-        "ended": _when(last.get("ended")),
-        "complete": state == "done" and not statuses["failed"] and not statuses["judge_error"],
-        "notes": notes,
-    }
+    return notes
 
 
 def _targets(store: Store, frames: Iterable["pl.DataFrame"], facts: Sequence[Mapping[str, Any]]) -> list[TargetView]:
@@ -250,7 +192,7 @@ def _targets(store: Store, frames: Iterable["pl.DataFrame"], facts: Sequence[Map
     known = {t["name"]: t for run in reversed(facts) for t in run.get("targets", ())}
     spent = store.spent()
     views: list[TargetView] = []
-    for name, rows in _by(replies, "target"):
+    for name, rows in by(replies, "target"):
         about, sums = known.get(name, {}), spent.get(name)
         answered = rows.filter(rows["status"] != "failed")
         kinds = Counter(answered["thinking"].to_list())
@@ -264,7 +206,7 @@ def _targets(store: Store, frames: Iterable["pl.DataFrame"], facts: Sequence[Map
                 "calls": sums.calls if sums else 0,
                 "input_tokens": sums.input_tokens if sums else None,
                 "output_tokens": sums.output_tokens if sums else None,
-                "cost_usd": sums.cost_usd if sums and not sums.unpriced else None,
+                "cost_usd": sums.cost_usd if sums and sums.unpriced < sums.calls else None,
                 "thinking": {kind: kinds[kind] for kind in KINDS},
                 "cut_off": int((answered["finish"] == "length").sum()),
                 "stopped": about.get("stopped"),
@@ -330,71 +272,3 @@ def _rubrics(setups: Sequence[Setup]) -> dict[str, Any]:
 
 def _when(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-
-
-# --- the cases behind the numbers ------------------------------------------------------------------------------
-
-_CASES = """
-    SELECT o.benchmark, o.target, o.case_id, o.attack, o.repeat, o.part, o.judge, o.rubric, o.status, o.label, o.reason,
-           o.axes, c.request, c.thinking_kind, c.thinking, c.carrier, c.answer, c.finish, c.note, j.answer, o.setup
-    FROM outcomes o LEFT JOIN calls c ON c.key = o.call LEFT JOIN calls j ON j.key = o.judge_call
-    WHERE o.setup IN ({marks}) ORDER BY o.benchmark, o.case_id, o.target, o.attack, o.repeat, o.part, o.judge
-"""
-
-
-def cases(store: Store) -> Iterator[CaseView]:
-    """Every case with its texts and verdicts, one at a time, in the order of benchmark and case."""
-    setups, _ = _setups(store)
-    current: tuple[Any, ...] | None = None
-    view: CaseView | None = None
-    marks = ", ".join("?" * len(setups))
-    for row in store.stream(_CASES.format(marks=marks), [setup.id for setup in setups]):
-        key = row[:5]
-        if key != current:
-            if view is not None:
-                yield view
-            current, view = key, _view(row)
-        assert view is not None  # noqa: S101 - set with `current`
-        view["verdicts"].append(_verdict(row))
-    if view is not None:
-        yield view
-
-
-def _view(row: tuple[Any, ...]) -> CaseView:
-    benchmark, target, case, attack, repeat = row[:5]
-    axes, request, kind, thinking, carrier, answer, finish, note = row[11:19]
-    turns = json.loads(request)["turns"] if request else []
-    return {
-        "id": case,
-        "benchmark": benchmark,
-        "target": target,
-        "attack": attack,
-        "repeat": repeat,
-        "tags": json.loads(axes),
-        "turns": [{"role": role, "text": text} for role, text in turns],
-        "thinking": {"kind": kind or "none", "text": thinking or "", "carrier": carrier or ""},
-        "answer": answer or "",
-        "finish": finish or "stop",
-        "note": note or "",
-        "verdicts": [],
-    }
-
-
-def _verdict(row: tuple[Any, ...]) -> VerdictView:
-    part, judge, rubric, status, label, reason = row[5:11]
-    return {
-        "part": part, "judge": judge, "rubric": rubric, "label": label, "status": status, "reason": reason,
-        "judge_reply": row[19],
-    }  # fmt: skip
-
-
-def export(store: Store) -> "pl.DataFrame":
-    """The latest outcomes as one flat table: a column for each field and each axis (`axis:NAME`)."""
-    import polars as pl
-
-    setups, _ = _setups(store)
-    frames = list(_outcomes(store, setups).values())
-    if not frames:
-        raise FixIt("the store holds no outcomes yet", where=str(store.path), fix="run a plan into it first")
-    table = pl.concat(frames, how="diagonal").drop("axes")
-    return table.sort("target", "benchmark", "judge", "case_id", "attack", "repeat", "part")
