@@ -130,3 +130,20 @@ def test_empty_and_truncated_files_of_replies_are_refused(tmp_path: Path) -> Non
         done = thinkaudit("score", name, cwd=tmp_path)
         assert done.returncode == 2
         assert words in done.stderr
+
+
+def test_the_budget_of_the_plan_holds_for_judging_replies_too(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "prompt": f"Question {i}?", "answer": "An answer."} for i in range(30)]
+    traces = jsonl(tmp_path / "replies.jsonl", rows)
+    with serving() as server:
+        text = plan_text(
+            server.url,
+            ["starter"],
+            more="[options]\nbudget_usd = 0.01",
+            judge_fields=", price = { input = 50.0, output = 50.0 }",
+            target_lines="price = { input = 0.0, output = 0.0 }",
+        )
+        (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
+        done = thinkaudit("score", traces.name, "--plan", "plan.toml", cwd=tmp_path)
+        assert done.returncode == 3, done.stderr
+        assert 0 < server.total < len(rows)

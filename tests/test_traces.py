@@ -77,13 +77,29 @@ def test_a_file_that_is_no_parquet_is_said_to_be_none(tmp_path: Path) -> None:
 def test_a_reply_finds_its_case_by_id_or_by_the_exact_prompt() -> None:
     benchmark, subset = load("starter:en")
     first, second, *_ = data.cases(benchmark, subset=subset)
-    by_id: tuple[str, Row] = ("f, line 1", {"id": first.id, "answer": "A.", "prompt": "something else"})
+    by_id: tuple[str, Row] = ("f, line 1", {"id": first.id, "answer": "A."})
     by_prompt: tuple[str, Row] = ("f, line 2", {"prompt": second.turns[0].text, "answer": "B."})
     rows = [by_id] + ([by_prompt] if len(second.turns) == 1 else [])
     made = list(data.cases(as_benchmark(rows, benchmark, subset)))
     assert [case.id for case in made] == [first.id, second.id][: len(rows)]
     assert made[0].rubric == first.rubric
     assert made[0].turns == first.turns
+
+
+def test_an_id_with_another_prompt_than_its_case_is_refused() -> None:
+    benchmark, subset = load("starter:en")
+    first = next(iter(data.cases(benchmark, subset=subset)))
+    made = as_benchmark([("f, line 1", {"id": first.id, "prompt": "Never asked.", "answer": "A."})], benchmark, subset)
+    with pytest.raises(FixIt, match="not that of the case") as caught:
+        list(data.cases(made))
+    assert caught.value.where == "f, line 1"
+
+
+def test_tags_in_an_answer_are_thinking_and_a_field_of_its_own_wins() -> None:
+    tagged = reply_of({"answer": "<think>They mean a pest.</think>Use a trap."})
+    assert (tagged.thinking.kind, tagged.thinking.text, tagged.answer) == ("full", "They mean a pest.", "Use a trap.")
+    both = reply_of({"answer": "<think>x</think>Use a trap.", "reasoning_content": "They mean a pest."})
+    assert (both.thinking.text, both.answer) == ("They mean a pest.", "Use a trap.")
 
 
 def test_a_reply_to_no_case_is_refused_with_its_line() -> None:

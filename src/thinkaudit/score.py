@@ -8,7 +8,7 @@ from .assess import count_cases
 from .dialogue import Manner
 from .engine import Lane, Limits, Price
 from .errors import FixIt
-from .plan import Chosen, Plan, Target, check_seats, seats_of
+from .plan import Chosen, Plan, Target, check_budget, check_seats, seats_of
 from .planfile import JudgeTable, OptionsTable, read
 from .types import Identity, Reply, Request, Sampling
 
@@ -40,6 +40,7 @@ def plans(path: Path, benchmark: str, judges_from: Path | None) -> list[Plan]:
     where = str(judges_from or path)
     file, text = read(judges_from) if judges_from else (None, "")
     tables = file.judges if file else {"default": JudgeTable(kind="classifier")}
+    options = OptionsTable(budget_usd=file.options.budget_usd if file else None)
     made_plans = []
     seats = seats_of(tables, where)
     for name, rows in traces.read(path, unnamed=path.stem).items():
@@ -49,8 +50,9 @@ def plans(path: Path, benchmark: str, judges_from: Path | None) -> list[Plan]:
         else:
             made = traces.as_own_benchmark(path, rows)
         target = Target(Lane(Written(name), Limits(WORKERS), Price(0, 0)), Manner(Sampling()))
-        plan = Plan(f"score {path.name}", (Chosen(made),), (target,), seats, options=OptionsTable(), text=text)
+        plan = Plan(f"score {path.name}", (Chosen(made),), (target,), seats, options=options, text=text)
         check_seats(plan, where)
+        check_budget(plan, where)
         count_cases(plan)
         made_plans.append(plan)
     return made_plans

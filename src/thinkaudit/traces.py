@@ -22,7 +22,8 @@ from .thinking import split_tags
 from .types import Benchmark, Case, Reply, Row, Thinking
 
 _FIX = "a row needs `prompt` (or `turns`), and `answer` with optional `thinking`, or `text` with its tags"
-_REPLY = {"answer", "thinking", "text", "target"}
+_THINKING = ("thinking", "reasoning_content", "reasoning")  # field names, the first that holds text counts
+_REPLY = {"answer", *_THINKING, "text", "target"}
 LONGEST_GROUP = 200  # characters; a longer value names no group
 
 
@@ -42,13 +43,14 @@ def read(path: Path, unnamed: str) -> dict[str, list[tuple[str, Row]]]:
 
 
 def reply_of(row: Row) -> Reply:
-    """The reply in a row: thinking and answer apart, or split from raw text. A blank thinking is none."""
-    if isinstance(row.get("answer"), str):
-        thought = row.get("thinking")
-        text = thought if isinstance(thought, str) else ""
-        return Reply(row["answer"], Thinking("full", text, carrier="trace") if text.strip() else Thinking())
-    thinking, answer = split_tags(row["text"])
-    return Reply(answer, thinking)
+    """The reply in a row: thinking and answer apart, or split from raw text. A blank thinking is none.
+
+    Tags in an `answer` are thinking as well; where the row has a field of its own for it, the field is kept.
+    """
+    raw = row["answer"] if isinstance(row.get("answer"), str) else row["text"]
+    thinking, answer = split_tags(raw)
+    field = next((row[name] for name in _THINKING if isinstance(row.get(name), str) and row[name].strip()), None)
+    return Reply(answer, thinking if field is None else Thinking("full", field, carrier="trace"))
 
 
 def as_benchmark(rows: list[tuple[str, Row]], benchmark: Benchmark, subset: str | None) -> Benchmark:
@@ -58,9 +60,13 @@ def as_benchmark(rows: list[tuple[str, Row]], benchmark: Benchmark, subset: str 
     by_turns = {case.turns: case for case in cases}
 
     def match(index: int, place: str, row: Row) -> Case:
-        case = by_id.get(str(row.get("id"))) or by_turns.get(_own_case(index, place, row).turns)
+        fix = f"give the case's id, or its exact prompt; or leave --benchmark {benchmark.name} out"
+        named = by_id.get(str(row.get("id")))
+        asked = _own_case(index, place, row).turns if row.get("prompt") or row.get("turns") else None
+        if named is not None and asked not in (None, named.turns):
+            raise FixIt(f"the prompt is not that of the case {named.id!r}", where=place, fix="leave one of them out")
+        case = named or (by_turns.get(asked) if asked else None)
         if case is None:
-            fix = f"give the case's id, or its exact prompt; or leave --benchmark {benchmark.name} out"
             raise FixIt(f"no case of {benchmark.name} has this id or prompt", where=place, fix=fix)
         return case
 
