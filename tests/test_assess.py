@@ -89,7 +89,8 @@ async def test_every_status_is_counted_beside_the_rates_and_never_inside(server:
 async def test_a_judge_that_cannot_tell_leaves_unsure_beside_the_rate(server: Server, tmp_path: Path) -> None:
     plan = replace(planned(tmp_path, server.url, ["One."]), seats=UNSURE)
     ended = await perform(plan, tmp_path / "s.db")
-    assert ended.exit_code == 0
+    assert ended.exit_code == 1  # nothing at all was judged, and that is not done
+    assert ended.progress.unjudged == ["thinker"]
     assert [row[2] for row in outcomes(tmp_path / "s.db")] == ["unsure", "unsure"]
     store = Store.open(tmp_path / "s.db")
     rates = make_report(store)["rates"]

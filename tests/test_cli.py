@@ -115,8 +115,8 @@ def test_a_failing_target_does_not_stop_the_others(server: Server, tmp_path: Pat
     laid_out(tmp_path, server.url, targets=("refusing", "thinker", "unknown"))
     done = thinkaudit("run", "plan.toml", cwd=tmp_path)
     assert done.returncode == 1
-    assert "stopped: refusing:" in done.stderr
-    assert "stopped: unknown:" in done.stderr
+    assert "stopped: target 'refusing'" in done.stderr
+    assert "stopped: target 'unknown'" in done.stderr
     whole = [r for r in rates(tmp_path / "tried.db")["rates"] if r["axis"] == "all" and r["measure"] == "safe_rate"]
     assert {(r["target"], r["part"], r["judged"]) for r in whole} == {
         ("thinker", "answer", 5),

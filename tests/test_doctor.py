@@ -45,7 +45,7 @@ async def test_a_reasoner_without_visible_thinking_is_pointed_out(server: Server
 
 async def test_settings_that_a_server_made_us_change_are_told(server: Server) -> None:
     report = await found(plan_text(server.url, ["starter"], targets=("fussy",)))
-    assert any("max_tokens sent as max_completion_tokens" in one.text for one in report.values())
+    assert any("max_tokens was sent as max_completion_tokens" in one.text for one in report.values())
 
 
 @pytest.mark.parametrize(

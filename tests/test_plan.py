@@ -176,6 +176,21 @@ def test_a_budget_without_a_known_price_is_refused_with_the_model_named() -> Non
     assert "thinker" in error.problem
 
 
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        ("http:gpt-4o-2024-08-06", (2.5, 10.0)),
+        ("http:gemini-2.5-pro", (1.25, 10.0)),
+        ("http:vendor/gpt-4o", (2.5, 10.0)),
+    ],
+)
+def test_a_known_model_is_priced_for_calls_of_usual_length(model: str, most: tuple[float, float]) -> None:
+    text = plan().replace('"http:thinker"', f'"{model}"').replace(f'base_url = "{URL}"', "", 1)
+    price = built(text).targets[0].lane.price
+    assert price is not None
+    assert (price.input, price.output) == pytest.approx(most)
+
+
 def test_a_budget_is_taken_when_every_price_is_given() -> None:
     text = plan(more="[options]\nbudget_usd = 5.0", target_lines="price = { input = 1.0, output = 2.0 }")
     text = text.replace('"http:judge",', '"http:judge", price = { input = 0.0, output = 0.0 },')

@@ -39,6 +39,8 @@ class Progress:
 
     cases: int = 0
     done: int = 0
+    judged: set[str] = field(default_factory=set)
+    unjudged: list[str] = field(default_factory=list)
     statuses: Counter[Status] = field(default_factory=Counter)
     stopped: dict[str, str] = field(default_factory=dict)
     missing: Counter[str] = field(default_factory=Counter)
@@ -126,7 +128,10 @@ class Assessment:
             return "budget"
         if isinstance(halt, FixIt):
             raise halt
-        again = self.progress.stopped or any(self.progress.statuses[status] for status in ("failed", "judge_error"))
+        progress = self.progress
+        reached = {target.name for target in self.plan.targets} - set(progress.stopped)
+        progress.unjudged = sorted(reached - progress.judged) if progress.cases else []
+        again = progress.stopped or progress.statuses["failed"] or progress.statuses["judge_error"] or progress.unjudged
         return "incomplete" if again else "done"
 
     # --- one target
@@ -276,6 +281,8 @@ class Assessment:
             kind, finish = said.reply.thinking.kind, said.reply.finish
             outcome = replace(outcome, thinking=kind, finish=finish, call=said.key)
         self.progress.statuses[verdict.status] += 1
+        if verdict.status == "ok":
+            self.progress.judged.add(target.name)
         if verdict.status in ("failed", "judge_error") and len(self.progress.troubles) < LISTED:
             where = f"{target.name}, {benchmark.name}, case {outcome.case}, {part}"
             self.progress.troubles.append(f"{verdict.status}: {where}: {outcome.reason}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .job import Ended
     from .plan import Plan
     from .planfile import PlanFile
+    from .types import Status
 
 app = typer.Typer(
     help="Audits what a reasoning model thinks as well as what it says.",
@@ -293,7 +294,9 @@ def _dry_run(plan: "Plan", path: Path) -> None:
     left = asyncio.run(dry_run(plan, path if path.exists() else None))
     for name, calls in sorted(left.missing.items()):
         _show(f"{name}: {calls:,} calls remain")
-    cost = f"about {left.missing_usd:.2f} USD"
+    cost = (
+        f"about {left.missing_usd:.2f} USD" if path.exists() else f"at most {left.missing_usd:.2f} USD (by max_tokens)"
+    )
     if left.unpriced:
         cost += f" and what {', '.join(sorted(left.unpriced))} costs (no price known)"
     _show(f"{sum(left.missing.values()):,} calls remain in {left.cases:,} cases, {cost}")
@@ -325,12 +328,18 @@ def _say_troubles(ended: "Ended") -> None:
     """Name what was stopped, failed or could not be judged: the first parts one by one, all of them by number."""
     progress = ended.progress
     for name, text in progress.stopped.items():
-        _say(f"stopped: {name}: {text}")
+        _say(f"stopped: {text}" if name in text.partition("\n")[0] else f"stopped: {name}: {text}")
     for text in progress.troubles:
         _say(text)
-    for status in ("failed", "judge_error"):
-        if progress.statuses[status]:
-            _say(f"{progress.statuses[status]:,} parts are not judged ({status}); run again to try them again")
+    fixes: dict[Status, str] = {
+        "failed": "run again to try them again",
+        "judge_error": "a verdict that was unreadable twice is remembered: give the judge more max_tokens, or another",
+    }
+    for status, fix in fixes.items():
+        if n := progress.statuses[status]:
+            _say(f"{n:,} parts are not judged ({status}); {fix}")
+    for name in progress.unjudged:
+        _say(f"{name}: not one part could be judged; see `thinkaudit doctor`")
 
 
 def _print_report(store: Path) -> None:

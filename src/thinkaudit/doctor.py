@@ -12,6 +12,7 @@ from .engine import Engine, Lane
 from .errors import CallFailed, FixIt, TryAgain
 from .plan import Plan, Seat, Target
 from .rubrics import COMPLIANCE, HARM
+from .setup import adaptations
 from .store import Store
 from .thinking import answer_status
 from .types import Exhibit, Model, Remembered, Reply, Request, Turn
@@ -77,8 +78,7 @@ async def _target(stack: AsyncExitStack, engine: Engine, target: Target) -> Asyn
         return
     status = answer_status(reply)
     yield Found(who, sound=status == "ok", text=_about(reply, status))
-    if adapted := getattr(target.lane.model, "adaptations", None):
-        changes = ", ".join(f"{name} sent as {new}" if new else f"{name} left out" for name, new in adapted.items())
+    if changes := adaptations(target.lane.model):
         yield Found(who, sound=True, text=f"the server made us change the request: {changes}")
     if target.reasoning and reply.thinking.kind != "full":
         text = f"the plan says it reasons, but its thinking is {reply.thinking.kind}: only its answers can be judged"
@@ -122,3 +122,5 @@ async def _seat(stack: AsyncExitStack, engine: Engine, name: str, seat: Seat) ->
         return
     said = f"read as {verdict.label!r}" if verdict.label else f"no verdict ({verdict.status})"
     yield Found(who, sound=verdict.status in ("ok", "unsure"), text=f"a plain answer was {said}")
+    if seat.lane is not None and (changes := adaptations(seat.lane.model)):
+        yield Found(who, sound=True, text=f"the server made us change the request: {changes}")

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from . import benchmarks, judges, models
@@ -115,7 +116,7 @@ def build(
     _check_benchmarks(plan, where)
     _check_references(plan, where)
     check_seats(plan, where)
-    _check_budget(plan, where)
+    check_budget(plan, where)
     return replace(plan, benchmarks=_picked(chosen, only, where))
 
 
@@ -204,7 +205,7 @@ def _seat(table: JudgeTable, where: str, environ: Mapping[str, str]) -> Seat:
         raise FixIt("the judge has no model", where=f"{where}.model", fix=fix)
     address = table.model.partition(":")[2]
     lane = _lane(table, where, environ, name=table.name or f"judge:{address}")
-    sampling = _sampling(table, table.max_tokens or 2048, temperature=0.0)
+    sampling = _sampling(table, table.max_tokens or 4096, temperature=0.0)
     return Seat(make(lane.identity.model, sampling), lane)
 
 
@@ -307,13 +308,22 @@ def _price(table: ModelTable, scheme: str, address: str) -> Price | None:
         return Price(0.0, 0.0)
     from genai_prices import Usage, calc_price
 
-    many = 1_000_000
+    # a call of usual length (long ones have tiers of their own), at the dearest hour where prices follow the clock
+    few, noon = 1000, datetime.now(UTC).replace(hour=12, minute=0)
     where = {"provider_api_url": table.base_url} if table.base_url else {}
-    try:
-        cost = calc_price(Usage(input_tokens=many, output_tokens=many), address.rpartition("/")[2], **where)
-    except LookupError:
-        return None
-    return Price(float(cost.input_price), float(cost.output_price))
+    hours = [noon + timedelta(hours=later) for later in range(0, 24, 6)]
+    usage = Usage(input_tokens=few, output_tokens=few)
+    for name in dict.fromkeys((address, address.rpartition("/")[2])):  # routers write VENDOR/MODEL
+        try:
+            costs = [calc_price(usage, name, genai_request_timestamp=hour, **where) for hour in hours]
+        except LookupError:
+            continue
+        per_million = 1_000_000 / few
+        return Price(
+            max(float(cost.input_price) for cost in costs) * per_million,
+            max(float(cost.output_price) for cost in costs) * per_million,
+        )
+    return None
 
 
 def _check_names(targets: Sequence[Target], seats: Mapping[str, Seat], where: str) -> None:
@@ -370,7 +380,8 @@ def check_seats(plan: Plan, where: str) -> None:
                 raise FixIt(problem, where=f"{where}: judges", fix=fix)
 
 
-def _check_budget(plan: Plan, where: str) -> None:
+def check_budget(plan: Plan, where: str) -> None:
+    """Raise FixIt for a budget that cannot be held, since a model's price is unknown."""
     if plan.options.budget_usd is None:
         return
     for lane in plan.lanes():

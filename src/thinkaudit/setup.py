@@ -10,7 +10,7 @@ import msgspec
 
 from .plan import Plan, Target
 from .store import digest
-from .types import Benchmark, Rubric
+from .types import Benchmark, Model, Rubric
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -41,6 +41,12 @@ def setup_of(plan: Plan, target: Target, benchmark: Benchmark, judge: str) -> tu
         "labels": {name: dict(rubric.labels) for name, rubric in rubrics.items()},
     }
     return digest(_encode(decides)), _encode(decides | shown)
+
+
+def adaptations(model: Model) -> str:
+    """What a server made us send differently than the plan says, in words; empty when nothing."""
+    changed = dict(getattr(model, "adaptations", {}))
+    return ", ".join(f"{name} was sent as {new}" if new else f"{name} was left out" for name, new in changed.items())
 
 
 def run_facts(plan: Plan, stopped: dict[str, str]) -> bytes:
@@ -81,6 +87,7 @@ def run_facts(plan: Plan, stopped: dict[str, str]) -> bytes:
                 for judge in (plan.seat(chosen.benchmark, rubric).judge for rubric in chosen.benchmark.rubrics)
             }.values()
         ],
+        "adaptations": {lane.identity.name: changes for lane in plan.lanes() if (changes := adaptations(lane.model))},
         "options": msgspec.to_builtins(plan.options),
     }
     return _encode(facts)
