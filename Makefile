@@ -40,8 +40,8 @@ format: .venv/made-dev  ## Put the code into shape
 
 perf: .venv/made-dev  ## The speed figures of perf/README.md, measured here
 	$(BIN)/python -m pip install --quiet --group perf
-	$(BIN)/python perf/engine.py
-	$(BIN)/python perf/peers.py
+	$(BIN)/python -m perf.engine
+	$(BIN)/python -m perf.peers
 
 clean:  ## Remove the environment and what the quickstart wrote
 	rm -rf .venv quickstart
