@@ -298,11 +298,15 @@ async def test_a_busy_server_that_names_a_time_slows_the_whole_lane(store: Store
         assert lane.tally.waiting_until == lane.gate.closed_until > 0
 
 
-async def test_a_server_that_wants_rest_for_hours_is_not_waited_for(store: Store) -> None:
-    _, lane = scripted(TryAgain("rate_limited", "429", after=3_600.0))
-    with pytest.raises(TryAgain):
-        await Engine(store).ask(lane, asked())
-    assert lane.tally.failed == {"rate_limited": 1}
+async def test_a_server_that_wants_rest_for_hours_stops_its_lane_at_once(store: Store) -> None:
+    server = Server(always=429, headers={"Retry-After": "3601"})
+    async with lane_to(server, limits=Limits(concurrency=1)) as lane:
+        engine = Engine(store)
+        ended = await ends(*(engine.ask(lane, asked(str(i))) for i in range(5)))
+    assert {type(end) for end in ended} == {TargetStopped}
+    assert "the server asks to wait 61 minutes" in str(ended[0])
+    assert "run again then" in ended[0].fix
+    assert (len(server.bodies), lane.tally.failed, engine.halt) == (1, {}, None)
 
 
 # --- a pace ------------------------------------------------------------------------------------------------------
@@ -466,6 +470,25 @@ async def test_a_model_that_only_fails_is_given_up_and_named(store: Store) -> No
     assert "rejected" in str(ended[-1])
 
 
+async def test_a_short_outage_of_calls_that_fail_together_stops_nothing(store: Store) -> None:
+    _, lane = scripted(*[TryAgain("server", "503")] * TRIES * 50, concurrency=50)
+    engine = Engine(store)
+    ended = await ends(*(engine.ask(lane, asked(str(i))) for i in range(50)))
+    assert {type(end) for end in ended} == {TryAgain}
+    assert (lane.failing.failures, lane.stopped) == (50, None)
+    assert (await engine.ask(lane, asked("later"))).fresh
+    assert lane.failing.failures == 0
+
+
+async def test_an_outage_that_lasts_gives_the_model_up(store: Store) -> None:
+    model, lane = scripted(*[TryAgain("server", "503")] * TRIES * 50)
+    lane.give_up_after_s = 0.0
+    engine = Engine(store)
+    ended = [(await ends(engine.ask(lane, asked(str(i)))))[0] for i in range(HOPELESS + 1)]
+    assert [type(end) for end in ended] == [TryAgain] * HOPELESS + [TargetStopped]
+    assert model.calls == HOPELESS * TRIES
+
+
 async def test_one_success_between_failures_keeps_a_model_going(store: Store) -> None:
     steps = ([CallFailed("no")] * (HOPELESS - 1) + [None]) * 3
     _, lane = scripted(*steps)
@@ -604,6 +627,22 @@ async def test_money_held_for_a_call_that_fails_is_given_back(store: Store) -> N
         await ends(engine.ask(lane, asked(str(i))))
     assert engine.budget._reserved == 0
     assert engine.halt is None
+
+
+async def test_a_budget_holds_where_the_server_counts_no_tokens(store: Store) -> None:
+    mute = Reply("x" * 40, Thinking("full", "y" * 40))  # about 20 tokens: one dollar
+    model, lane = scripted(*[mute] * 40, price=DOLLAR, concurrency=4)
+    engine = Engine(store, budget=Budget(10.0))
+    ended = await ends(*(engine.ask(lane, asked(str(i))) for i in range(40)))
+    assert {type(end) for end in ended} == {Remembered, OverBudget}
+    assert (model.calls, engine.budget.spent_usd) == (10, 10.0)
+    assert store.query("SELECT DISTINCT cost_usd FROM calls") == [(None,)]
+    assert lane.tally.cost_usd == 0.0
+
+
+async def test_a_guessed_cost_counts_the_prompt_too() -> None:
+    _, lane = scripted(price=Price(1e6, 1e6))
+    assert lane.guess_usd(asked("x" * 8), Reply("y" * 4)) == 3.0
 
 
 async def test_an_unknown_price_is_no_cost_and_never_a_zero(store: Store) -> None:

@@ -6,6 +6,7 @@ else; what still fails is raised, and the caller records it as failed.
 """
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ from .types import Identity, Model, Remembered, Reply, Request, Thinking, Usage
 PATIENCE_S = 900.0  # how long one call keeps trying while the server only asks it to wait
 TRIES = 5  # how often a call may time out, be refused a connection or meet a 5xx
 LONGEST_WAIT_S = 600.0  # a server that asks for more than this has stopped us for the day
-HOPELESS = 20  # failures in a row, without any success between, after which a model is given up
+HOPELESS = 20  # failures in a row, without any success between, after which a model is given up, if they
+GIVE_UP_AFTER_S = 60.0  # have gone on for so long: calls that are under way together fail together in a short outage
 LARGEST_COUNT = 2**53  # a server that counts more tokens does not count
 PACED_AT_FIRST = 1_000  # tokens of a completion, as long as nothing is known
 CHARS_PER_TOKEN = 4  # a rough English average, used only to pace and to forecast
@@ -59,9 +61,19 @@ class Tally:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    guessed_usd: float = 0.0  # held against a budget where a server does not count; shown nowhere, stored nowhere
     waiting_until: float = 0.0
     troubles: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Streak:
+    """Failures since the last success, how many of them were rejections, and when the first came (monotonic)."""
+
+    failures: int = 0
+    rejected: int = 0
+    since: float = 0.0
 
 
 class Lane:
@@ -74,7 +86,8 @@ class Lane:
         self.requests = Pace(limits.requests_per_minute)
         self.tokens = Pace(limits.tokens_per_minute)
         self.stopped: TargetStopped | None = None
-        self.failures_in_a_row = 0
+        self.give_up_after_s = GIVE_UP_AFTER_S
+        self.failing = Streak()
         self.first_call = asyncio.Lock()
 
     @property
@@ -96,8 +109,15 @@ class Lane:
         if self.price is None:
             return 0.0
         if self.tally.fresh:
-            return self.tally.cost_usd / self.tally.fresh
+            return (self.tally.cost_usd + self.tally.guessed_usd) / self.tally.fresh
         return self.price.of(prompt_tokens(request), request.sampling.max_tokens or 0)
+
+    def guess_usd(self, request: Request, reply: Reply) -> float:
+        """USD that a call may have cost whose server counts no tokens, so that a budget holds all the same."""
+        if self.price is None:
+            return 0.0
+        written = (len(reply.answer) + len(reply.thinking.text)) / CHARS_PER_TOKEN
+        return self.price.of(prompt_tokens(request), written)
 
 
 class Budget:
@@ -186,7 +206,9 @@ class Engine:
                     await self.store.put(Call(key, lane.identity, request, reply, cost, time.monotonic() - started))
                 finally:
                     self.under_way -= 1
-                self.budget.spent_usd += cost or 0.0
+                guess = lane.guess_usd(request, reply) if cost is None and self.budget.cap_usd is not None else 0.0
+                self.budget.spent_usd += guess if cost is None else cost
+                lane.tally.guessed_usd += guess
         except (OverBudget, FixIt) as error:
             if not isinstance(error, TargetStopped):
                 self.halt = self.halt or error
@@ -212,7 +234,7 @@ class Engine:
                 self._refuse_if_stopped(lane)  # not tried again because nothing may be asked: that is no failure
             self._count_failure(lane, error)
             raise
-        lane.failures_in_a_row = 0
+        lane.failing = Streak()
         return reply
 
     async def _again(self, lane: Lane, request: Request, first: TryAgain) -> Reply:
@@ -228,7 +250,7 @@ class Engine:
                 return False
             lane.tally.troubles[error.trouble] += 1
             tries += error.trouble != "rate_limited"
-            if tries >= TRIES or (error.after or 0) > LONGEST_WAIT_S:
+            if tries >= TRIES:
                 return False
             return error.after or True  # after 0 s: at our own growing pace, or a storm would never calm down
 
@@ -252,8 +274,10 @@ class Engine:
             try:
                 reply = await lane.model.complete(request)
             except TryAgain as error:
+                if (error.after or 0) > LONGEST_WAIT_S:
+                    raise _away(lane, error.after or 0) from error
                 if error.trouble == "rate_limited" or error.after:
-                    lane.gate.slow_down(min(error.after or 1.0, LONGEST_WAIT_S))
+                    lane.gate.slow_down(error.after or 1.0)
                     lane.tally.waiting_until = lane.gate.closed_until
                 raise
             finally:
@@ -264,15 +288,31 @@ class Engine:
             return reply
 
     def _count_failure(self, lane: Lane, error: TryAgain | CallFailed) -> None:
-        """Record a call that failed for good; a model that only fails is given up, so that a run ends."""
-        lane.tally.failed[error.trouble if isinstance(error, TryAgain) else "rejected"] += 1
-        lane.failures_in_a_row += 1
-        if lane.failures_in_a_row >= HOPELESS and lane.stopped is None:
+        """Record a call that failed for good; a model that only fails is given up, so that a run ends.
+
+        Rejections do not pass with time: they are enough by their number.
+        """
+        lane.tally.failed["rejected" if isinstance(error, CallFailed) else error.trouble] += 1
+        now, streak = time.monotonic(), lane.failing
+        streak.since = streak.since if streak.failures else now
+        streak.failures += 1
+        streak.rejected += isinstance(error, CallFailed)
+        lasting = streak.failures >= HOPELESS and now - streak.since >= lane.give_up_after_s
+        if (lasting or streak.rejected >= HOPELESS) and lane.stopped is None:
             lane.stopped = TargetStopped(
-                f"{HOPELESS} calls in a row failed; the last: {error}",
+                f"{streak.failures} calls in a row failed; the last: {error}",
                 where=lane.identity.name,
                 fix="see `thinkaudit doctor`; then run again, which goes on where this stopped",
             )
+
+
+def _away(lane: Lane, seconds: float) -> TargetStopped:
+    """A server that asks for more patience than a run has."""
+    return TargetStopped(
+        f"the server asks to wait {math.ceil(seconds / 60)} minutes",
+        where=lane.identity.name,
+        fix="run again then, which goes on where this stopped",
+    )
 
 
 def prompt_tokens(request: Request) -> float:
