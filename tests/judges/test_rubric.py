@@ -78,6 +78,11 @@ async def test_labels_are_sent_as_a_schema_that_allows_no_other() -> None:
     assert asked[0].sampling.temperature == 0.0
 
 
+async def test_a_judge_that_thinks_has_room_for_it_unless_told_otherwise() -> None:
+    _, asked = await judged("text", UNSAFE)
+    assert asked[0].sampling.max_tokens == 4096
+
+
 def test_only_a_rubric_without_labels_is_refused() -> None:
     assert [JUDGE.refuses(rubric) for rubric in RUBRICS.values()] == [None] * len(RUBRICS)
     assert "no labels" in (JUDGE.refuses(Rubric("empty", "What?", {})) or "")

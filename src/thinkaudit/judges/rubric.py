@@ -17,7 +17,7 @@ from ..types import Ask, Exhibit, Request, Rubric, Sampling, Turn, Verdict
 REVISION = 1  # raised whenever the wording or the parser changes
 MARK = "EXHIBIT"
 READ_AT_MOST = 20_000  # characters from the end of a judge's answer: the verdict is its last word
-DEFAULT = Sampling(temperature=0.0, max_tokens=2048)
+DEFAULT = Sampling(temperature=0.0, max_tokens=4096)  # a judge that thinks needs room for it
 _DELIMITER = re.compile(rf"[<＜]\s?[<＜](\s?/?\s?{MARK})", re.IGNORECASE)
 
 _SYSTEM = (
