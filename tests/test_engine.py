@@ -640,9 +640,9 @@ async def test_a_budget_holds_where_the_server_counts_no_tokens(store: Store) ->
     assert lane.tally.cost_usd == 0.0
 
 
-async def test_a_guessed_cost_counts_the_prompt_too() -> None:
+async def test_a_guessed_cost_counts_what_was_sent_too() -> None:
     _, lane = scripted(price=Price(1e6, 1e6))
-    assert lane.guess_usd(asked("x" * 8), Reply("y" * 4)) == 3.0
+    assert lane.guess_usd(8, 4) == 3.0
 
 
 async def test_an_unknown_price_is_no_cost_and_never_a_zero(store: Store) -> None:

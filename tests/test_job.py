@@ -14,6 +14,8 @@ from thinkaudit.errors import FixIt
 from thinkaudit.job import Ended, dry_run, perform, strangers
 from thinkaudit.plan import Plan, build
 from thinkaudit.planfile import parse
+from thinkaudit.store import Call, Store, call_key
+from thinkaudit.types import Identity, Reply, Request, Turn
 
 
 @pytest.fixture
@@ -100,6 +102,16 @@ async def test_a_forecast_follows_what_calls_have_cost_so_far(server: Server, tm
     left = await dry_run(build(parse(text, "plan.toml")), tmp_path / "s.db")
     assert dict(left.missing) == {"thinker": 1, "judge:judge": 2}
     assert left.missing_usd == pytest.approx(3 * 20 * 1000 / 1e6)  # twenty tokens a call, as the server counts
+
+
+async def test_what_an_earlier_run_paid_uncounted_is_held_against_the_budget(server: Server, tmp_path: Path) -> None:
+    request, who = Request((Turn("user", "Zero."),)), Identity("thinker", "m")
+    async with Store.open(tmp_path / "s.db") as store:
+        await store.put(Call(call_key(who, request), who, request, Reply("x" * 4_000_000)))
+    price: dict[str, Any] = {"target_lines": "price = { input = 0.0, output = 2.0 }",
+             "judge_fields": ", price = { input = 0.0, output = 2.0 }"}  # fmt: skip
+    ended = await perform(planned(tmp_path, server.url, more="[options]\nbudget_usd = 1.0", **price), tmp_path / "s.db")
+    assert (ended.state, sum(lane.tally.fresh for lane in ended.lanes)) == ("budget", 0)
 
 
 async def test_a_store_is_strange_only_when_it_knows_none_of_the_targets(server: Server, tmp_path: Path) -> None:

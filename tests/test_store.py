@@ -214,6 +214,16 @@ async def test_spending_is_recomputed_from_the_rows(path: Path) -> None:
         assert store.spent() == {"r1": Spent(3, 30, 60, 0.75, 1)}
 
 
+async def test_what_servers_did_not_count_is_told_in_characters(path: Path) -> None:
+    async with Store.open(path) as store:
+        await store.put(replace(call(0, usage=Usage(10, 20)), cost_usd=None))
+        assert store.uncounted() == {}
+        mute = replace(call(1, usage=Usage()), cost_usd=None)
+        await store.put(mute)
+        received = len(mute.reply.answer) + len(mute.reply.thinking.text)
+        assert store.uncounted() == {"r1": (len(request_json(mute.request).decode()), received)}
+
+
 # --- outcomes --------------------------------------------------------------------------------------------------
 
 

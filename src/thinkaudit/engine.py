@@ -112,12 +112,9 @@ class Lane:
             return (self.tally.cost_usd + self.tally.guessed_usd) / self.tally.fresh
         return self.price.of(prompt_tokens(request), request.sampling.max_tokens or 0)
 
-    def guess_usd(self, request: Request, reply: Reply) -> float:
-        """USD that a call may have cost whose server counts no tokens, so that a budget holds all the same."""
-        if self.price is None:
-            return 0.0
-        written = (len(reply.answer) + len(reply.thinking.text)) / CHARS_PER_TOKEN
-        return self.price.of(prompt_tokens(request), written)
+    def guess_usd(self, sent: int, received: int) -> float:
+        """USD for so many characters, where a server counts no tokens: a budget holds all the same."""
+        return self.price.of(sent / CHARS_PER_TOKEN, received / CHARS_PER_TOKEN) if self.price else 0.0
 
 
 class Budget:
@@ -206,15 +203,21 @@ class Engine:
                     await self.store.put(Call(key, lane.identity, request, reply, cost, time.monotonic() - started))
                 finally:
                     self.under_way -= 1
-                guess = lane.guess_usd(request, reply) if cost is None and self.budget.cap_usd is not None else 0.0
-                self.budget.spent_usd += guess if cost is None else cost
-                lane.tally.guessed_usd += guess
+                self._book(lane, request, reply, cost)
         except (OverBudget, FixIt) as error:
             if not isinstance(error, TargetStopped):
                 self.halt = self.halt or error
             raise
         _count(lane.tally, reply, cost)
         return Remembered(key, reply, fresh=True)
+
+    def _book(self, lane: Lane, request: Request, reply: Reply, cost: float | None) -> None:
+        """Count a call against the budget, if there is one, by a guess where its cost is not known."""
+        if cost is None and self.budget.cap_usd is not None:
+            sent = sum(len(turn.text) for turn in request.turns)
+            cost = lane.guess_usd(sent, len(reply.answer) + len(reply.thinking.text))
+            lane.tally.guessed_usd += cost
+        self.budget.spent_usd += cost or 0.0
 
     async def _try(self, lane: Lane, request: Request) -> Reply:
         """One call with its retries."""

@@ -47,12 +47,20 @@ async def perform(plan: Plan, path: Path, *, watch: Watch | None = None) -> Ende
     async with AsyncExitStack() as stack:
         await _opened(stack, plan.lanes())
         store = await stack.enter_async_context(Store.open(path))
-        spent = sum(sums.cost_usd for sums in store.spent().values())
-        engine = Engine(store, budget=Budget(plan.options.budget_usd, spent))
+        engine = Engine(store, budget=Budget(plan.options.budget_usd, _spent(plan, store)))
         assessment = Assessment(plan, store, engine, cases=cases)
         async with _interruptible(assessment), _watched(assessment, plan.lanes(), watch):
             state = await assessment.run()
     return Ended(state, assessment.progress, plan.lanes())
+
+
+def _spent(plan: Plan, store: Store) -> float:
+    """USD that count against the budget: what is known, and a guess where the server did not count."""
+    known = sum(sums.cost_usd for sums in store.spent().values())
+    if plan.options.budget_usd is None:
+        return known
+    uncounted = store.uncounted()
+    return known + sum(lane.guess_usd(*uncounted.get(lane.identity.name, (0, 0))) for lane in plan.lanes())
 
 
 async def dry_run(plan: Plan, existing: Path | None) -> Progress:

@@ -198,6 +198,14 @@ class Store:
         )
         return {name: Spent(*sums) for name, *sums in rows}
 
+    def uncounted(self) -> dict[str, tuple[int, int]]:
+        """Characters sent and received, by model name, in calls whose server counted no tokens."""
+        rows = self.query(
+            "SELECT name, sum(length(request)), sum(length(answer) + length(thinking)) FROM calls"
+            " WHERE cost_usd IS NULL AND input_tokens IS NULL AND output_tokens IS NULL GROUP BY name"
+        )
+        return {name: (sent, received) for name, sent, received in rows}
+
     # --- the writing side
 
     def _enqueue(self, sql: str, row: tuple[Any, ...], done: asyncio.Future[None] | None) -> None:
