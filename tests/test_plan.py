@@ -218,6 +218,12 @@ def test_a_file_that_lies_beside_the_plan_is_found_from_anywhere(tmp_path: Path)
     assert made.benchmarks[0].benchmark.name == "own"
 
 
+def test_a_benchmark_beside_a_subset_of_it_is_refused_because_cases_would_come_twice() -> None:
+    error = refused(plan(("starter", "starter:zh")))
+    assert "holds starter:zh already" in error.problem
+    assert len(built(plan(("starter:en", "starter:zh"))).benchmarks) == 2
+
+
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -56,4 +56,12 @@ def test_a_model_file_that_is_not_there_is_an_error_with_a_fix_and_exit_code_2(t
     assert ended.returncode == 2
     assert "no.gguf" in ended.stderr
     assert "fix:" in ended.stderr
+    assert not (tmp_path / "out" / "store.db").exists()
+
+
+def test_a_benchmark_that_is_unknown_shows_before_anything_is_fetched(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "thinkaudit", "quickstart", "--out", str(tmp_path / "out")]
+    ended = subprocess.run([*command, "--benchmark", "startr"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "did you mean 'starter'" in ended.stderr
     assert not (tmp_path / "out").exists()

@@ -82,9 +82,13 @@ def quickstart(
     limit: Annotated[int | None, typer.Option(help="at most so many cases; default: what three minutes allow")] = None,
 ) -> None:
     """The whole job, offline: embedded model, starter set, embedded judge; writes a store and a report."""
+    from .benchmarks import load
     from .planfile import parse
     from .quickstart import prepare
 
+    load(benchmark)  # a wrong name shows before anything is fetched
+    if limit is not None and limit < 1:
+        raise FixIt("must be at least 1", where="--limit", fix="leave it out for as many as there is time for")
     out.mkdir(parents=True, exist_ok=True)
     text = prepare(model, benchmark, _say, limit=limit)
     plan = _build(parse(text, "quickstart"), text, "quickstart")

@@ -340,7 +340,12 @@ def _check_names(targets: Sequence[Target], seats: Mapping[str, Seat], where: st
 
 
 def _check_benchmarks(plan: Plan, where: str) -> None:
-    """Two files of one name would be taken for one benchmark, in the store and in the report."""
+    """No case twice: two files of one name would be taken for one benchmark, and a whole holds its subsets already."""
+    whole = {chosen.benchmark.name for chosen in plan.benchmarks if chosen.subset is None}
+    for chosen in plan.benchmarks:
+        if chosen.subset is not None and chosen.benchmark.name in whole:
+            problem = f"{chosen.benchmark.name} holds {chosen.benchmark.name}:{chosen.subset} already"
+            raise FixIt(problem, where=f"{where}: assessment.benchmarks", fix="leave one of them out")
     known: dict[str, Benchmark] = {}
     for chosen in plan.benchmarks:
         one = known.setdefault(chosen.benchmark.name, chosen.benchmark)
