@@ -218,7 +218,7 @@ def test_judging_needs_no_scikit_learn() -> None:
 
 @pytest.fixture(scope="module")
 def trainer() -> ModuleType:
-    pytest.importorskip("sklearn", reason="needs scikit-learn, of the group `train`")
+    pytest.importorskip("sklearn", reason="needs scikit-learn, of the group `dev`")
     spec = importlib.util.spec_from_file_location("train_screen", ROOT / "tools/train_screen.py")
     assert spec is not None
     assert spec.loader is not None
