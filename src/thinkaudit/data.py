@@ -89,10 +89,13 @@ def fetch(source: Source, *, from_dir: Path | None = None, notify: Callable[[str
     `notify` is told what is about to be fetched; `owner` is the benchmark's name, for the words of an error.
     """
     path = path_of(source)
-    if check(source) == "present":
+    state = check(source)
+    if state == "present":
         return path
     if not source.url:
         return _verified(source, owner)
+    if state == "damaged":
+        notify(f"checksum mismatch: {path} is not the pinned {source.file} (sha256 {source.sha256}); it is thrown away")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
