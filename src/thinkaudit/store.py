@@ -337,20 +337,15 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     if found == VERSION:
         return
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:  # all steps, or none
+        connection.execute("BEGIN IMMEDIATE")
         (found,) = connection.execute("PRAGMA user_version").fetchone()  # another process may have been faster
         for step in range(found + 1, VERSION + 1):
-            for statement in _statements(
-                resources.files(__package__).joinpath(f"migrations/{step:03}.sql").read_text()
-            ):
+            script = resources.files(__package__).joinpath(f"migrations/{step:03}.sql").read_text()
+            for statement in _statements(script):
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
 
 def _statements(script: str) -> Iterator[str]:
